@@ -1,0 +1,135 @@
+"""Values that the ledger gives and takes: the engine's own state, not the market's."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from engine.domain.cycle import (
+    BatchRef,
+    CycleReport,
+    CycleStatus,
+    CycleTimes,
+    SymbolOutcome,
+    Trigger,
+)
+from engine.domain.model import Order, RiskDecision, TradingState, Value
+
+
+class OpenedCycle(Value, frozen=True, kw_only=True):
+    """The row of a cycle after `open`. `continues` is True when the key was known before."""
+
+    cycle_id: str
+    epoch: int | None
+    status: CycleStatus
+    times: CycleTimes
+    dry_run: bool
+    symbols: tuple[str, ...] | None
+    continues: bool
+    reason: str = ""
+
+
+class BatchState(Value, frozen=True, kw_only=True):
+    """How far a batch is. `tries` counts claims; `reported_at` ends its life."""
+
+    ref: BatchRef
+    held: bool
+    tries: int
+    claimed_by: str
+    claimed_at: datetime | None
+    reported_at: datetime | None
+
+
+class OpenCycle(Value, frozen=True, kw_only=True):
+    """A RUNNING cycle, as the watchdog sees it."""
+
+    cycle_id: str
+    epoch: int
+    trigger: Trigger
+    times: CycleTimes
+    planned_at: datetime | None
+    allocated_at: datetime | None
+    batches: tuple[BatchState, ...]
+    orders: tuple[Order, ...]
+
+
+class Latch(Value, frozen=True, kw_only=True):
+    """A latched cause: it stays until `POST /resume`."""
+
+    cause: str
+    level: TradingState
+    detail: str
+    since: datetime
+
+
+class DerivedCause(Value, frozen=True, kw_only=True):
+    """A cause that ends by itself when what it stands for ends."""
+
+    cause: str
+    level: TradingState
+    detail: str
+    since: datetime
+
+
+class LedgerState(Value, frozen=True, kw_only=True):
+    """The account's row. `effective` is the lowest of operator, latched and derived."""
+
+    epoch: int
+    operator: TradingState
+    operator_reason: str
+    effective: TradingState
+    effective_since: datetime
+    latched: tuple[Latch, ...]
+    derived: tuple[DerivedCause, ...]
+    schedule_running: bool
+    schedule_set_at: datetime | None
+    is_new: bool
+
+
+class SendGrant(Value, frozen=True, kw_only=True):
+    """Whether an order may be sent now: the order in SENDING, or the reason against it."""
+
+    order: Order | None
+    refusal: str = ""
+
+
+class Unresolved(Value, frozen=True, kw_only=True):
+    """An order that the reconciler must settle. `may_resend` is False when only a void is left."""
+
+    order: Order
+    may_resend: bool
+
+
+class Allocation(Value, frozen=True, kw_only=True):
+    """The one decision of a cycle: every candidate's verdict, and the orders to reserve."""
+
+    decisions: tuple[RiskDecision, ...]
+    orders: tuple[Order, ...]
+
+
+class CycleFacts(Value, frozen=True, kw_only=True):
+    """Everything a cycle left in the ledger that its report is made of.
+
+    `report` is the cycle so far: identity, times and what was stored at its opening.
+    `batches_failed` holds the reasons of batches that failed or never reported, by number.
+    """
+
+    report: CycleReport
+    times: CycleTimes
+    allocated: bool
+    outcomes: tuple[SymbolOutcome, ...]
+    batches_total: int
+    batches_failed: dict[int, str]
+    signals_kept: int
+    signals_dropped: int
+    decisions: tuple[RiskDecision, ...]
+    orders: tuple[Order, ...]
+
+
+class NewAlert(Value, frozen=True, kw_only=True):
+    """An alert to raise; `key` identifies what it is about, e.g. `foreign_order|ID`."""
+
+    key: str
+    name: str
+    severity: str
+    detail: str
+    cycle_id: str = ""
