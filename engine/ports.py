@@ -377,6 +377,14 @@ class StateLedger(Protocol):
         """32 random bytes that belong to this ledger, made on first use; they sign the cache."""
         ...
 
+    def save_snapshot(self, snapshot: PortfolioSnapshot) -> None:
+        """Keep the last snapshot that the portfolio gave, for display and degraded modes."""
+        ...
+
+    def last_snapshot(self) -> PortfolioSnapshot | None:
+        """The last kept snapshot."""
+        ...
+
     def take_lease(self, name: str, holder: str, now: datetime, seconds: float) -> bool:
         """Take or extend a lease; False while another holder's has not run out."""
         ...
@@ -391,6 +399,30 @@ class StateLedger(Protocol):
 
     def resolve_alert(self, key: str, now: datetime) -> bool:
         """Close an open alert; False when there is none."""
+        ...
+
+
+class Dispatcher(Protocol):
+    """How a cycle is asked of the workers. Raises ServiceUnavailable("redis") within 2 s."""
+
+    def start_cycle(self, request: CycleRequest) -> None:
+        """Publish `cycle.start` for this request."""
+        ...
+
+
+class BeatSchedule(Protocol):
+    """The beat entry that starts cycles. Raises ServiceUnavailable("redis")."""
+
+    def save(self, interval_s: float) -> None:
+        """Write the entry; its first run comes one interval later."""
+        ...
+
+    def remove(self) -> None:
+        """Delete the entry; no-op when there is none."""
+        ...
+
+    def next_run_at(self) -> datetime | None:
+        """When beat will send the next cycle, or None."""
         ...
 
 
