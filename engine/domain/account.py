@@ -15,7 +15,8 @@ from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal, localcontext
 
 import msgspec
 
-from engine.domain.decimals import EXACT, plain
+from engine.domain.amounts import EXACT, plain
+from engine.domain.decimals import decimal_text
 from engine.domain.messages import EquityPoint
 from engine.domain.model import Fill, PortfolioSnapshot, Position, Side, Value
 from engine.errors import Refused
@@ -46,7 +47,7 @@ class Holding(Value, frozen=True, kw_only=True):
     def average_price(self) -> Decimal:
         """Cost of one unit, to 12 places."""
         price = EXACT.divide(self.cost, self.quantity)
-        return Decimal(plain(price.quantize(COST_STEP, ROUND_HALF_EVEN, EXACT)))
+        return plain(price.quantize(COST_STEP, ROUND_HALF_EVEN, EXACT))
 
     @property
     def value(self) -> Decimal:
@@ -148,7 +149,9 @@ def equity_point(account: Account) -> EquityPoint | None:
     if account.market_time is None:
         return None
     return EquityPoint(
-        time=account.market_time, equity=plain(account.equity), cash=plain(account.cash)
+        time=account.market_time,
+        equity=decimal_text(account.equity),
+        cash=decimal_text(account.cash),
     )
 
 

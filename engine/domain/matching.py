@@ -11,7 +11,8 @@ from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from typing import NamedTuple
 from uuid import UUID, uuid5
 
-from engine.domain.decimals import EXACT, ceil_to, floor_to, plain
+from engine.domain.amounts import EXACT, ceil_to, floor_to
+from engine.domain.decimals import decimal_text
 from engine.domain.model import Candles, OrderStatus, OrderType, Side, TimeInForce, Value
 
 FILL_NAMESPACE = UUID("0d9e4a52-6a55-5b7c-9d0e-6f3d1f0b8a11")
@@ -145,13 +146,14 @@ def fee_of(value: Decimal, terms: Terms) -> Decimal:
 def refusal(order: WorkingOrder, picture: Picture) -> str:
     """Why a new order of this size cannot be taken at all; empty when it can."""
     if floor_to(order.quantity, picture.steps.lot_size) <= 0:
-        lot = plain(picture.steps.lot_size)
-        return f"quantity {plain(order.quantity)} is below one lot of {lot}"
+        lot = decimal_text(picture.steps.lot_size)
+        return f"quantity {decimal_text(order.quantity)} is below one lot of {lot}"
     touch = picture.touch(order.side)
     price = touch if order.limit_price is None else max(order.limit_price, touch)
     value = EXACT.multiply(order.quantity, price)
     if value < picture.steps.min_notional:
-        return f"value {plain(value)} is below the minimum {plain(picture.steps.min_notional)}"
+        least = decimal_text(picture.steps.min_notional)
+        return f"value {decimal_text(value)} is below the minimum {least}"
     return ""
 
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.domain.decimals import EXACT
+from engine.domain.amounts import EXACT
 from engine.domain.model import Fill, Side, Value
 
 SECONDS_PER_YEAR = 365 * 86400
