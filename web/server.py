@@ -1,0 +1,104 @@
+"""Serving an app with waitress in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from flask import Flask
+from waitress import wasyncore
+from waitress.channel import HTTPChannel
+from waitress.server import create_server
+from waitress.task import ErrorTask
+
+from engine.errors import ConfigError
+from web.problems import PROBLEM_TYPE, Problem, encode_problem, phrase
+from web.routing import site_of
+
+_POLL_S = 1.0
+# The app answers 413 itself up to here; what is larger is refused before it is read.
+_READ_BEYOND_LIMIT_BYTES = 1048576
+
+
+class _ProblemTask(ErrorTask):  # type: ignore[misc]
+    """Answers what is not a usable HTTP request at all."""
+
+    def execute(self) -> None:
+        """Write the problem document and close the connection."""
+        error = self.request.error
+        problem = Problem(error.code, phrase(error.code), str(error.body))
+        body = encode_problem(problem, "")
+        self.status = f"{error.code} {phrase(error.code)}"
+        self.response_headers.append(("Content-Type", PROBLEM_TYPE))
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class _Channel(HTTPChannel):  # type: ignore[misc]
+    error_task_class = _ProblemTask
+
+
+class RunningServer:
+    """A server that listens. `close` ends it; requests in progress get `grace_s` to finish."""
+
+    def __init__(self, server: Any, sockets: dict[int, Any], name: str) -> None:
+        self._server = server
+        self._sockets = sockets
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name=f"serve-{name}", daemon=True)
+        self.host: str = server.effective_host
+        self.port: int = int(server.effective_port)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    def _loop(self) -> None:
+        while not self._stopping.is_set():
+            wasyncore.loop(timeout=_POLL_S, map=self._sockets, count=1, use_poll=True)
+
+    def close(self, grace_s: float = 3.0) -> None:
+        """Stop answering and release the port. May be called twice."""
+        if self._stopping.is_set():
+            return
+        self._server.task_dispatcher.shutdown(cancel_pending=True, timeout=grace_s)
+        self._stopping.set()
+        self._server.pull_trigger()
+        self._thread.join(timeout=_POLL_S + 1)
+        wasyncore.close_all(self._sockets)
+
+
+def serve(app: Flask, host: str, port: int, threads: int) -> RunningServer:
+    """Listen on host and port (0: a free one) and answer with `threads` threads.
+
+    Returns once it listens. Raises ConfigError with a line that names the port when it cannot.
+    """
+    limit = int(app.config["MAX_CONTENT_LENGTH"]) + _READ_BEYOND_LIMIT_BYTES
+    sockets: dict[int, Any] = {}
+    name = site_of(app).name
+    try:
+        server = create_server(
+            app,
+            map=sockets,
+            listen=f"{_bracketed(host)}:{port}",
+            threads=threads,
+            ident=None,
+            max_request_body_size=limit,
+        )
+    except (OSError, ValueError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else str(exc)
+        fault = f"{name}: cannot listen on {host}:{port} ({reason})"
+        raise ConfigError([f"{fault}: end what listens there or set another port"]) from exc
+    server.channel_class = _Channel
+    return RunningServer(server, sockets, name)
+
+
+def _bracketed(host: str) -> str:
+    if host == "localhost":
+        # The name may stand for two addresses; one socket gives one port.
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
