@@ -1,0 +1,209 @@
+"""Protective exits of open positions: stop, target, trailing stop and time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.domain.amounts import from_float
+from engine.domain.cycle import SymbolFacts
+from engine.domain.limits import DistanceRule, ExitPlan
+from engine.domain.model import Candles, Position, Value
+from engine.domain.sizing import atr
+
+MILLISECONDS = 1000
+
+Floats = NDArray[np.float64]
+
+
+class ProtectiveExit(Value, frozen=True, kw_only=True):
+    """Why a position must be left.
+
+    `trigger_price` is the level that was touched; `touch_price` is what an order resting there
+    would have got: the level, or the open of a candle that gapped beyond it, or the market price
+    when the mark touched it. `candle_time` is the open time (ms) of the touching candle, 0 for
+    the mark.
+    """
+
+    reason: str
+    detail: str
+    trigger_price: Decimal
+    touch_price: Decimal
+    candle_time: int = 0
+
+
+def protective_exit(
+    position: Position,
+    facts: SymbolFacts,
+    candles: Candles,
+    *,
+    exits: ExitPlan,
+    timeframe_s: int,
+    market_time: datetime,
+) -> ProtectiveExit | None:
+    """The first exit that the candles since the entry, or else the mark, call for; None if none.
+
+    Candles that opened at or after the entry count fully; of the candle in which the entry
+    happened only the close counts, since its high and low may be older than the position.
+    Inside a candle a stop comes before a target. The trailing stop hangs below the highest high
+    before the candle (its close is compared with it once the candle is over), and never falls.
+    """
+    path = _path(position, candles, timeframe_s)
+    levels = _levels(position, facts, candles, exits, path)
+    touched = _first_touch(path, levels)
+    if touched is not None:
+        return touched
+    marked = _mark(position, levels)
+    if marked is not None:
+        return marked
+    return _time_is_up(position, exits, timeframe_s, market_time)
+
+
+@dataclass(frozen=True)
+class _Path:
+    """Prices since the entry: one row a candle; `start` is the first row in the whole series."""
+
+    start: int
+    time: NDArray[np.int64]
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """Exit prices. `trailing` holds the level during each row, and after the last one."""
+
+    stop: float
+    target: float
+    trailing: Floats
+
+
+def _path(position: Position, candles: Candles, timeframe_s: int) -> _Path:
+    entered = round(position.opened_at.timestamp() * MILLISECONDS)
+    start = int(np.searchsorted(candles.time, entered - timeframe_s * MILLISECONDS, side="right"))
+    time, close = candles.time[start:], candles.close[start:]
+    partial = time < entered
+    return _Path(
+        start=start,
+        time=time,
+        open=np.where(partial, close, candles.open[start:]),
+        high=np.where(partial, close, candles.high[start:]),
+        low=np.where(partial, close, candles.low[start:]),
+        close=close,
+    )
+
+
+def _levels(
+    position: Position, facts: SymbolFacts, candles: Candles, exits: ExitPlan, path: _Path
+) -> _Levels:
+    entry = float(position.average_price)
+    averages = atr(candles)
+    stop = float(facts.stop_price) if facts.stop_price is not None else np.nan
+    target = float(facts.target_price) if facts.target_price is not None else np.nan
+    if facts.stop_price is None and exits.stop is not None:
+        # An adopted position has no recorded stop: the configured one counts from its price.
+        stop = entry - _distance(exits.stop, entry, averages, path.start)
+    if facts.target_price is None and exits.target is not None and facts.stop_price is None:
+        target = entry + _distance(exits.target, entry, averages, path.start)
+    return _Levels(stop, target, _trailing(entry, averages, exits.trailing, path))
+
+
+def _distance(rule: DistanceRule, price: float, averages: Floats, start: int) -> float:
+    """In currency, with the ATR known when the position was opened; NaN where there is none."""
+    if rule.unit == "fraction":
+        return price * float(rule.amount)
+    known = averages[:start]
+    return float(known[-1]) * float(rule.amount) if len(known) else float("nan")
+
+
+def _trailing(entry: float, averages: Floats, rule: DistanceRule | None, path: _Path) -> Floats:
+    """Level during each candle, from what was known before it, and after the last one."""
+    count = len(path.time)
+    if rule is None:
+        return np.full(count + 1, np.nan)
+    highest = np.maximum.accumulate(np.concatenate(([entry], path.high)))
+    amount = float(rule.amount)
+    if rule.unit == "fraction":
+        return highest * (1 - amount)
+    before = averages[path.start - 1] if path.start > 0 else np.nan
+    distance = amount * np.concatenate(([before], averages[path.start :]))
+    # A level never falls when volatility grows; NaN (no ATR yet) is no level.
+    return np.fmax.accumulate(highest - distance)
+
+
+def _first_touch(path: _Path, levels: _Levels) -> ProtectiveExit | None:
+    """The first row that touches a level; stops before the target, the higher stop first."""
+    if len(path.time) == 0:
+        return None
+    during, after = levels.trailing[:-1], levels.trailing[1:]
+    by_stop = path.low <= levels.stop
+    by_trailing = (path.low <= during) | (path.close <= after)
+    by_target = path.high >= levels.target
+    touched = by_stop | by_trailing | by_target
+    if not touched.any():
+        return None
+    row = int(np.argmax(touched))
+    moment = int(path.time[row])
+    trail = float(during[row] if path.low[row] <= during[row] else after[row])
+    if by_stop[row] and not (by_trailing[row] and trail > levels.stop):
+        return _touch("stop", levels.stop, min(levels.stop, float(path.open[row])), moment)
+    if by_trailing[row]:
+        reached = float(path.open[row] if path.low[row] <= during[row] else path.close[row])
+        return _touch("trailing", trail, min(trail, reached), moment)
+    return _touch("target", levels.target, max(levels.target, float(path.open[row])), moment)
+
+
+def _touch(reason: str, level: float, price: float, moment: int) -> ProtectiveExit:
+    at = np.datetime_as_string(np.datetime64(moment, "ms"), unit="s")
+    trigger = from_float(level)
+    return ProtectiveExit(
+        reason=reason,
+        detail=f"{reason} at {trigger:f} was touched in the candle of {at}Z",
+        trigger_price=trigger,
+        touch_price=from_float(price),
+        candle_time=moment,
+    )
+
+
+def _mark(position: Position, levels: _Levels) -> ProtectiveExit | None:
+    price = float(position.market_price)
+    trail = float(levels.trailing[-1])
+    if price <= levels.stop and not trail > levels.stop:
+        return _marked("stop", levels.stop, position.market_price)
+    if price <= trail:
+        return _marked("trailing", trail, position.market_price)
+    if price >= levels.target:
+        return _marked("target", levels.target, position.market_price)
+    return None
+
+
+def _marked(reason: str, level: float, price: Decimal) -> ProtectiveExit:
+    trigger = from_float(level)
+    return ProtectiveExit(
+        reason=reason,
+        detail=f"{reason} at {trigger:f} was touched: the market is at {price:f}",
+        trigger_price=trigger,
+        touch_price=price,
+    )
+
+
+def _time_is_up(
+    position: Position, exits: ExitPlan, timeframe_s: int, market_time: datetime
+) -> ProtectiveExit | None:
+    if exits.time_candles <= 0:
+        return None
+    held_s = (market_time - position.opened_at).total_seconds()
+    if held_s < exits.time_candles * timeframe_s:
+        return None
+    return ProtectiveExit(
+        reason="time",
+        detail=f"held for {held_s / timeframe_s:.1f} candles, at most {exits.time_candles}",
+        trigger_price=position.market_price,
+        touch_price=position.market_price,
+    )

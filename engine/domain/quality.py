@@ -1,0 +1,205 @@
+"""Judges market data: what may be decided on, and if not, why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from engine.domain.model import Candles, Quote
+
+if TYPE_CHECKING:
+    from engine.domain.limits import QualityLimits
+
+MILLISECONDS = 1000
+QUOTE_CLOCK_TOLERANCE_S = 5.0
+
+
+def merge(cached: Candles | None, fresh: Candles, limit: int) -> Candles:
+    """Cached candles with fresh ones behind them, the last `limit`; fresh ones win.
+
+    Disorder inside `fresh` is kept as it came, so that `judge` can see it.
+    """
+    if cached is None or len(cached) == 0:
+        return fresh.tail(limit)
+    if len(fresh) == 0:
+        return cached.tail(limit)
+    if fresh.time[0] > cached.time[-1]:
+        return _joined(cached, fresh).tail(limit)
+    older = _taken(cached, ~np.isin(cached.time, fresh.time))
+    both = _joined(older, fresh)
+    if np.all(np.diff(fresh.time) > 0):
+        both = _taken(both, np.argsort(both.time, kind="stable"))
+    return both.tail(limit)
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One series and what it is judged against; times in epoch milliseconds."""
+
+    candles: Candles
+    step: int
+    now: int
+    limits: QualityLimits
+    need: int
+
+
+def judge(
+    candles: Candles,
+    *,
+    timeframe_s: int,
+    market_time: datetime,
+    limits: QualityLimits,
+    need: int,
+) -> str | None:
+    """First fault of a series as `word: detail`, or None when it may be traded on.
+
+    Words, in the order they are asked: too_few, disordered, duplicated, misaligned, not_finite,
+    non_positive, inverted, future, stale, gapped, spiking, frozen. `need` is the fewest candles.
+    """
+    now = round(market_time.timestamp() * MILLISECONDS)
+    case = _Case(candles, timeframe_s * MILLISECONDS, now, limits, need)
+    for check in CHECKS:
+        fault = check(case)
+        if fault is not None:
+            return fault
+    return None
+
+
+def judge_quote(quote: Quote, *, now: datetime, max_age_s: float) -> str | None:
+    """First fault of a quote as `word: detail`, or None.
+
+    Words: not_finite, non_positive, crossed, future (more than 5 s ahead of `now`), stale.
+    """
+    prices = (quote.bid, quote.ask, quote.last)
+    if not all(price.is_finite() for price in prices):
+        return f"not_finite: bid {quote.bid}, ask {quote.ask}, last {quote.last}"
+    if min(prices) <= 0:
+        return f"non_positive: bid {quote.bid}, ask {quote.ask}, last {quote.last}"
+    if quote.bid > quote.ask:
+        return f"crossed: bid {quote.bid} is above ask {quote.ask}"
+    age = now - quote.as_of
+    if age < -timedelta(seconds=QUOTE_CLOCK_TOLERANCE_S):
+        return f"future: as of {-age.total_seconds():.1f} s ahead"
+    if age > timedelta(seconds=max_age_s):
+        return f"stale: {age.total_seconds():.1f} s old, at most {max_age_s:g} s"
+    return None
+
+
+def _joined(first: Candles, second: Candles) -> Candles:
+    return Candles(
+        np.concatenate((first.time, second.time)),
+        *(np.concatenate(pair) for pair in zip(first.prices(), second.prices(), strict=True)),
+    )
+
+
+def _taken(candles: Candles, index: np.ndarray) -> Candles:
+    return Candles(candles.time[index], *(column[index] for column in candles.prices()))
+
+
+def _too_few(case: _Case) -> str | None:
+    count = len(case.candles)
+    least = max(case.need, 1)
+    return f"too_few: {count} candles, {least} needed" if count < least else None
+
+
+def _order(case: _Case) -> str | None:
+    steps = np.diff(case.candles.time)
+    if steps.size == 0:
+        return None
+    at = int(np.argmin(steps))
+    if steps[at] < 0:
+        return f"disordered: the candle at {_at(case, at + 1)} follows a later one"
+    if steps[at] == 0:
+        return f"duplicated: two candles at {_at(case, at)}"
+    off = steps % case.step != 0
+    if off.any():
+        return f"misaligned: the candle at {_at(case, int(np.argmax(off)) + 1)} is off the grid"
+    return None
+
+
+def _not_finite(case: _Case) -> str | None:
+    table = np.vstack(case.candles.prices())
+    bad = ~np.isfinite(table).all(axis=0)
+    return f"not_finite: at {_at(case, int(np.argmax(bad)))}" if bad.any() else None
+
+
+def _non_positive(case: _Case) -> str | None:
+    *prices, volume = case.candles.prices()
+    bad = (np.vstack(prices) <= 0).any(axis=0) | (volume < 0)
+    return f"non_positive: at {_at(case, int(np.argmax(bad)))}" if bad.any() else None
+
+
+def _inverted(case: _Case) -> str | None:
+    rows = case.candles
+    bad = (rows.high < np.maximum(rows.open, rows.close)) | (
+        rows.low > np.minimum(rows.open, rows.close)
+    )
+    if not bad.any():
+        return None
+    return f"inverted: open or close outside low and high at {_at(case, int(np.argmax(bad)))}"
+
+
+def _gapped(case: _Case) -> str | None:
+    times = case.candles.time
+    missing = int(times[-1] - times[0]) // case.step + 1 - len(times)
+    if missing <= case.limits.max_gaps:
+        return None
+    at = _at(case, int(np.argmax(np.diff(times) > case.step)))
+    return f"gapped: {missing} candles missing, the first after {at}"
+
+
+def _stale(case: _Case) -> str | None:
+    due = int(case.candles.time[-1]) + 2 * case.step
+    late_s = (case.now - due) / MILLISECONDS
+    if late_s <= case.limits.stale_grace_s:
+        return None
+    return f"stale: the candle after {_at(case, -1)} is {late_s:.0f} s late"
+
+
+def _future(case: _Case) -> str | None:
+    ahead_s = (int(case.candles.time[-1]) + case.step - case.now) / MILLISECONDS
+    if ahead_s <= 0:
+        return None
+    return f"future: the candle at {_at(case, -1)} closes {ahead_s:.0f} s from now"
+
+
+def _spiking(case: _Case) -> str | None:
+    close = case.candles.close
+    change = np.abs(np.diff(close) / close[:-1])
+    if change.size == 0 or change.max() <= case.limits.max_spike:
+        return None
+    at = int(np.argmax(change))
+    return f"spiking: the close moved by {change[at]:.1%} at {_at(case, at + 1)}"
+
+
+def _frozen(case: _Case) -> str | None:
+    count = case.limits.frozen_candles
+    if count <= 0 or len(case.candles) < count:
+        return None
+    close, volume = case.candles.close[-count:], case.candles.volume[-count:]
+    if (close != close[0]).any() or (volume != 0).any():
+        return None
+    return f"frozen: {count} candles without volume at {close[0]:g}"
+
+
+def _at(case: _Case, index: int) -> str:
+    moment = np.datetime64(int(case.candles.time[index]), "ms")
+    return f"{np.datetime_as_string(moment, unit='s')}Z"
+
+
+CHECKS: tuple[Callable[[_Case], str | None], ...] = (
+    _too_few,
+    _order,
+    _not_finite,
+    _non_positive,
+    _inverted,
+    _future,
+    _stale,
+    _gapped,
+    _spiking,
+    _frozen,
+)
