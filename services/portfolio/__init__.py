@@ -1,0 +1,1 @@
+"""The reference portfolio service: cash, positions and results from fills and marks."""
