@@ -26,7 +26,7 @@ SERVICES: tuple[ServiceName, ...] = (
 class Section(BaseModel):
     """Base of all sections: closed and immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Breaker(Section):

@@ -23,7 +23,9 @@ _SECRET_KEY = re.compile(
     re.IGNORECASE,
 )
 _URL_PASSWORD = re.compile(
-    r"(?P<before>[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+(?=@)", re.IGNORECASE
+    r"(?P<before>[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/]+(?=@)|"
+    r"(?P<query>[?&](?:password|token|secret|api_?key)=)[^&\s]+",
+    re.IGNORECASE,
 )
 _BEARER = re.compile(r"(?P<before>\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE)
 _MIN_SECRET_LENGTH = 4
@@ -47,7 +49,8 @@ _CHATTY = (
 
 def redact_text(text: str) -> str:
     """The text without passwords of URLs and without bearer keys."""
-    return _BEARER.sub(rf"\g<before>{MASK}", _URL_PASSWORD.sub(rf"\g<before>{MASK}", text))
+    text = _URL_PASSWORD.sub(lambda found: f"{found['before'] or found['query']}{MASK}", text)
+    return _BEARER.sub(rf"\g<before>{MASK}", text)
 
 
 def is_secret_name(name: str) -> bool:

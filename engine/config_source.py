@@ -1,0 +1,212 @@
+"""Where settings come from: config.yaml, then the environment, checked as one.
+
+Every fault is one line: the key's full path, what it was, what is allowed, and for an unknown key
+the nearest one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+from pydantic import SecretStr, ValidationError
+
+from engine.config_environment import Overlay, merge, read_environment, read_secret_file
+from engine.config_faults import boolean_faults, fault_lines, named
+from engine.config_file import read_config_file
+from engine.config_keys import LEAVES, SECTIONS, Path
+from engine.errors import ConfigError
+from engine.service_settings import SERVICES, Section
+from engine.settings import Settings
+from engine.telemetry import MASK, redact
+
+DEFAULT_FILE = "config.yaml"
+_HASH_LENGTH = 12
+
+
+def load_settings(environ: Mapping[str, str] | None = None, path: str | None = None) -> Settings:
+    """The effective settings. Raises ConfigError with every fault that was found.
+
+    The file is `path`, or what CONFIG_FILE names, or config.yaml in the working directory; only
+    the last may be missing, and stands for the defaults.
+    """
+    environ = os.environ if environ is None else environ
+    named_file = path if path is not None else environ.get("CONFIG_FILE") or None
+    data = read_config_file(named_file or DEFAULT_FILE, required=named_file is not None)
+    overlay = read_environment(environ)
+    data = _fill_sections(merge(data, overlay), ())
+    faults = overlay.faults + boolean_faults(data, overlay.origins)
+    faults += _read_key_files(data, overlay)
+    _add_redis_password(data)
+    try:
+        settings = Settings.model_validate(data)
+    except ValidationError as exc:
+        raise ConfigError(faults + fault_lines(exc, data, overlay.origins)) from None
+    faults += _port_faults(settings)
+    if settings.trading_engine.mode == "live":
+        faults += _live_faults(settings, data, environ)
+    if faults:
+        raise ConfigError(faults)
+    return settings
+
+
+def _fill_sections(data: dict[str, Any], above: Path) -> dict[str, Any]:
+    """A section whose keys are all commented out is an empty one."""
+    filled: dict[str, Any] = {}
+    for name, value in data.items():
+        path = (*above, str(name))
+        if path in SECTIONS and (value is None or isinstance(value, dict)):
+            filled[name] = _fill_sections(value or {}, path)
+        else:
+            filled[name] = value
+    return filled
+
+
+def _read_key_files(data: dict[str, Any], overlay: Overlay) -> list[str]:
+    """`services.*.key_file` -> `services.*.key`; the faults."""
+    faults = []
+    services = data.get("services")
+    for name in SERVICES:
+        section = services.get(name) if isinstance(services, dict) else None
+        file = section.get("key_file") if isinstance(section, dict) else None
+        if not isinstance(section, dict) or not isinstance(file, str) or not file:
+            continue
+        where = named(("services", name, "key_file"), overlay.origins)
+        if section.get("key"):
+            faults.append(f"{where}: set key or key_file, not both")
+            continue
+        try:
+            section["key"] = read_secret_file(file)
+        except ValueError as exc:
+            faults.append(f"{where}: {exc}")
+    return faults
+
+
+def _add_redis_password(data: dict[str, Any]) -> None:
+    """Put the password into an address that has none, so that the address alone is enough."""
+    redis = data.get("redis")
+    if not isinstance(redis, dict):
+        return
+    url, password = redis.get("url"), redis.get("password")
+    if not isinstance(url, str) or not isinstance(password, str) or not url or not password:
+        return
+    parts = urlsplit(url)
+    if "@" not in parts.netloc:
+        netloc = f":{quote(password, safe='')}@{parts.netloc}"
+        redis["url"] = urlunsplit(parts._replace(netloc=netloc))
+
+
+def _port_faults(settings: Settings) -> list[str]:
+    """Two servers of this deployment cannot listen on one port."""
+    ports = {"trading_engine.port": settings.trading_engine.port}
+    ports |= {
+        f"services.{name}.port": settings.services.named(name).port
+        for name in SERVICES
+        if not settings.services.named(name).url
+    }
+    if settings.flower.enabled:
+        ports["flower.port"] = settings.flower.port
+    faults: list[str] = []
+    seen: dict[int, str] = {}
+    for key, port in ports.items():
+        if port and port in seen:
+            faults.append(f"{key}: was {port}; allowed: a port other than that of {seen[port]}")
+        seen.setdefault(port, key)
+    return faults
+
+
+def _live_faults(settings: Settings, data: dict[str, Any], environ: Mapping[str, str]) -> list[str]:
+    """Real money needs the operator's word for it, every limit in writing, and real services."""
+    engine, services = settings.trading_engine, settings.services
+    faults = [
+        f"{'.'.join(path)}: must be set explicitly for mode live"
+        for path in LEAVES
+        if _is_limit(path) and not _is_set(data, path)
+    ]
+    if environ.get("LIVE_ACK") != engine.account:
+        faults.append(
+            f'trading_engine.mode: was "live"; allowed with LIVE_ACK={engine.account} '
+            "in the environment only"
+        )
+    if not services.market_data.url and services.market_data.feed != "ccxt":
+        faults.append(
+            f'services.market_data.feed: was "{services.market_data.feed}"; '
+            "allowed for mode live: ccxt, or the url of a live service"
+        )
+    if not services.execution.url:
+        faults.append(
+            'services.execution.url: was ""; allowed for mode live: the address of your own '
+            "execution service (the reference service trades on paper)"
+        )
+    return faults
+
+
+def _is_limit(path: Path) -> bool:
+    return path[0] == "risk" or path in {
+        ("trading_engine", "max_risk_per_trade"),
+        ("trading_engine", "max_position_size_pct"),
+    }
+
+
+def _is_set(data: Any, path: Path) -> bool:
+    for part in path:
+        if not isinstance(data, dict) or part not in data:
+            return False
+        data = data[part]
+    return True
+
+
+def redacted(settings: Settings) -> dict[str, Any]:
+    """The settings as plain JSON values, without any secret."""
+    shown: dict[str, Any] = redact(settings.model_dump(mode="json"))
+    monitoring = shown["services"]["monitoring"]
+    monitoring["webhooks"] = [_without_path(url) for url in monitoring["webhooks"]]
+    return shown
+
+
+def _without_path(url: str) -> str:
+    """A webhook's path is its key."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}/{MASK}" if parts.path.strip("/") else url
+
+
+def config_hash(settings: Settings) -> str:
+    """Twelve hexadecimal digits that change with any setting but a secret."""
+    plain = json.dumps(_without_secrets(redacted(settings)), sort_keys=True)
+    return hashlib.sha256(plain.encode()).hexdigest()[:_HASH_LENGTH]
+
+
+def _without_secrets(value: Any) -> Any:
+    """A secret that is set counts as one that is not."""
+    if isinstance(value, dict):
+        return {key: _without_secrets(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_secrets(item) for item in value]
+    return "" if value == MASK else value
+
+
+def secret_values(settings: Settings) -> tuple[str, ...]:
+    """Every secret in the settings, for a log that must never show one."""
+    urls = (settings.redis.url, settings.ledger.url)
+    passwords = [password for url in urls for password in _passwords(url)]
+    return tuple(sorted({*_secrets(settings), *passwords} - {""}))
+
+
+def _secrets(section: Section) -> Iterator[str]:
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, SecretStr):
+            yield value.get_secret_value()
+        elif isinstance(value, Section):
+            yield from _secrets(value)
+
+
+def _passwords(url: str) -> tuple[str, ...]:
+    user = urlsplit(url).netloc.rpartition("@")[0]
+    password = user.partition(":")[2]
+    return (password, unquote(password))
