@@ -1,0 +1,1 @@
+"""The reference market data service: symbols, closed candles and quotes over HTTP."""

@@ -1,0 +1,221 @@
+"""The files feed: real candles from disk, replayed.
+
+Candles are served as the file has them, in its order, gaps and repeats included: judging them is
+the engine's. Only what JSON cannot say (a price that is no number) is told as an error. What a
+file lacks is derived: the spread from the configuration, tick and lot from the decimals seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.domain.model import Candles, Instrument, MarketClock
+from engine.errors import ConfigError, DataQualityError, NotFound
+from services.market_data.feeds.feed import (
+    DAY_MS,
+    MIN_NOTIONAL,
+    Prices,
+    around,
+    step_of_decimals,
+)
+
+MAX_DECIMALS = 10
+SEEN = 5000  # values of a column that decimals are counted in
+
+
+@dataclass(frozen=True)
+class Series:
+    """One symbol's rows, with what is derived from them once."""
+
+    candles: Candles
+    is_ascending: bool
+    tick_size: Decimal
+    lot_size: Decimal
+    quote_volume: NDArray[np.float64]
+
+    def rows(self, after_ms: int | None, until_ms: int) -> slice | NDArray[np.intp]:
+        """Rows whose open time lies after `after_ms` and at or before `until_ms`."""
+        time = self.candles.time
+        if self.is_ascending:
+            begin = 0 if after_ms is None else int(np.searchsorted(time, after_ms, side="right"))
+            return slice(begin, max(begin, int(np.searchsorted(time, until_ms, side="right"))))
+        chosen = time <= until_ms
+        if after_ms is not None:
+            chosen &= time > after_ms
+        return np.flatnonzero(chosen)
+
+
+class FilesFeed:
+    """Candles of one length, replayed over the open times that occur in them.
+
+    The first now is `start_ms`, or where `history` candles have closed for most symbols. The
+    last now is the open of the last candle: beyond it there is no next open to quote.
+    """
+
+    name = "files"
+    market_clock = MarketClock.REPLAY
+
+    def __init__(
+        self,
+        candles: dict[str, Candles],
+        *,
+        timeframe: str,
+        step_s: int,
+        history: int,
+        spread_bps: float,
+        start_ms: int | None = None,
+    ) -> None:
+        self._timeframe = timeframe
+        self._step_ms = step_s * 1000
+        self._spread_bps = spread_bps
+        self._series = {symbol: _series(rows) for symbol, rows in candles.items()}
+        self._opens = np.unique(np.concatenate([rows.time for rows in candles.values()]))
+        self._check_length()
+        closes = self._opens + self._step_ms
+        # Beyond the last open there is no next open to quote.
+        self._nows = closes[closes <= self._opens[-1]]
+        self.end_ms: int | None = int(self._nows[-1])
+        self.start_ms = self._first_now(history) if start_ms is None else self._given(start_ms)
+
+    def serves(self, timeframe: str) -> bool:
+        """Only the length that the files have."""
+        return timeframe == self._timeframe
+
+    def later(self, now_ms: int, candles: int) -> int:
+        """Past nights and weekends: a move ends where a further candle has closed."""
+        index = int(np.searchsorted(self._nows, now_ms, side="right")) - 1 + candles
+        return int(self._nows[min(max(index, 0), len(self._nows) - 1)]) if candles else now_ms
+
+    def at_or_before(self, moment_ms: int) -> int:
+        """The newest close of a candle at `moment_ms`, from the start on."""
+        index = int(np.searchsorted(self._nows, moment_ms, side="right")) - 1
+        return max(int(self._nows[max(index, 0)]), self.start_ms)
+
+    def instruments(self, now_ms: int) -> list[Instrument]:
+        """Symbols with a closed candle, by the quote volume of the last 24 hours."""
+        until = now_ms - self._step_ms
+        listed = [
+            self._instrument(symbol, series, now_ms)
+            for symbol, series in self._series.items()
+            if series.candles.time[series.rows(None, until)].size
+        ]
+        return sorted(listed, key=lambda each: (-each.volume_24h, each.symbol))
+
+    def candles(
+        self,
+        symbol: str,
+        timeframe: str,  # noqa: ARG002 - there is one length only
+        now_ms: int,
+        limit: int,
+        since: int | None,
+    ) -> Candles:
+        """See Feed.candles; rows in the file's order."""
+        series = self._known(symbol)
+        rows = series.rows(since, now_ms - self._step_ms)
+        source = series.candles
+        chosen = Candles(
+            np.ascontiguousarray(source.time[rows][-limit:]),
+            *(np.ascontiguousarray(column[rows][-limit:]) for column in source.prices()),
+        )
+        _check_finite(chosen)
+        return chosen
+
+    def prices(self, symbol: str, now_ms: int) -> Prices:
+        """The open of the market's next candle, with the configured spread around it."""
+        series = self._known(symbol)
+        coming = int(self._opens[int(np.searchsorted(self._opens, now_ms, side="left"))])
+        opens = series.candles.open[series.rows(coming - 1, coming)]
+        opened = float(opens[0]) if opens.size else float("nan")
+        if not (np.isfinite(opened) and opened > 0):
+            raise DataQualityError("no price: the file has no open for the next candle")
+        return around(opened, self._spread_bps, series.tick_size)
+
+    def _known(self, symbol: str) -> Series:
+        series = self._series.get(symbol)
+        if series is None:
+            raise NotFound("unknown symbol")
+        return series
+
+    def _instrument(self, symbol: str, series: Series, now_ms: int) -> Instrument:
+        rows = series.rows(now_ms - DAY_MS - 1, now_ms - self._step_ms)
+        volume = float(series.quote_volume[rows].sum())
+        return Instrument(
+            symbol=symbol,
+            volume_24h=Decimal(f"{volume:.2f}"),
+            spread_bps=self._spread_bps,
+            tick_size=series.tick_size,
+            lot_size=series.lot_size,
+            min_notional=MIN_NOTIONAL,
+        )
+
+    def _check_length(self) -> None:
+        gaps = np.diff(self._opens)
+        usual = int(np.median(gaps)) if len(gaps) else 0
+        if usual != self._step_ms:
+            raise _fault(
+                f"path: its candles are {usual // 1000} s apart, trading_engine.default_timeframe "
+                f"{self._timeframe} is {self._step_ms // 1000} s"
+            )
+
+    def _first_now(self, history: int) -> int:
+        """Where `history` candles have closed for more than half of the symbols."""
+        closes = sorted(
+            int(np.sort(series.candles.time)[history - 1]) + self._step_ms
+            for series in self._series.values()
+            if len(series.candles) >= history
+        )
+        most = len(self._series) // 2
+        if len(closes) <= most or closes[most] > self._nows[-1]:
+            raise _fault(
+                f"path: most symbols have no {history} candles before the last one: "
+                "lower trading_engine.candles or set clock_start"
+            )
+        return closes[most]
+
+    def _given(self, start_ms: int) -> int:
+        first, last = int(self._nows[0]), int(self._nows[-1])
+        if not first <= start_ms <= last:
+            raise _fault(
+                f"clock_start: outside the files, which span {_text(first)} to {_text(last)}"
+            )
+        return int(self._nows[int(np.searchsorted(self._nows, start_ms, side="right")) - 1])
+
+
+def _series(candles: Candles) -> Series:
+    prices = np.concatenate([column[:SEEN] for column in candles.prices()[:4]])
+    quote_volume = np.nan_to_num(candles.close * candles.volume, nan=0.0, posinf=0.0, neginf=0.0)
+    return Series(
+        candles=candles,
+        is_ascending=bool(np.all(np.diff(candles.time) >= 0)),
+        tick_size=step_of_decimals(_decimals(prices)),
+        lot_size=step_of_decimals(_decimals(candles.volume[:SEEN])),
+        quote_volume=np.maximum(quote_volume, 0.0),
+    )
+
+
+def _decimals(values: NDArray[np.float64]) -> int:
+    """The most decimals that a finite value has, up to MAX_DECIMALS."""
+    finite = values[np.isfinite(values)]
+    for decimals in range(MAX_DECIMALS):
+        if np.allclose(finite, np.round(finite, decimals), rtol=1e-12, atol=1e-12):
+            return decimals
+    return MAX_DECIMALS
+
+
+def _check_finite(candles: Candles) -> None:
+    good = np.isfinite(candles.prices()).all(axis=0)
+    if not good.all():
+        first = int(candles.time[int(np.argmin(good))])
+        raise DataQualityError(f"a value of the candle that opened at {_text(first)} is no number")
+
+
+def _fault(what: str) -> ConfigError:
+    return ConfigError([f"services.market_data.{what}"])
+
+
+def _text(moment_ms: int) -> str:
+    return str(np.datetime64(moment_ms, "ms").astype("datetime64[s]")) + "Z"
