@@ -51,7 +51,10 @@ def protective_exit(
     happened only the close counts, since its high and low may be older than the position.
     Inside a candle a stop comes before a target. The trailing stop hangs below the highest high
     before the candle (its close is compared with it once the candle is over), and never falls.
+    A foreign position has no exits: nobody but its owner knows what it is for.
     """
+    if position.strategy is None:
+        return None
     path = _path(position, candles, timeframe_s)
     levels = _levels(position, facts, candles, exits, path)
     touched = _first_touch(path, levels)

@@ -36,7 +36,10 @@ class GuardLimits(Value, frozen=True, kw_only=True):
 
 
 class RiskLimits(Value, frozen=True, kw_only=True):
-    """Limits of the account; fractions are of equity."""
+    """Limits of the account; fractions are of equity.
+
+    `is_enforced` False lifts every rule; cash, the holding and the lot remain (replay only).
+    """
 
     max_risk_per_trade: Decimal
     max_position_size_pct: Decimal
@@ -61,6 +64,7 @@ class RiskLimits(Value, frozen=True, kw_only=True):
     max_quote_age_s: float
     max_snapshot_age_s: float
     max_stale_snapshot_s: float
+    is_enforced: bool = True
 
 
 class SizingPlan(Value, frozen=True, kw_only=True):
