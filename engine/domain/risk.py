@@ -69,9 +69,8 @@ def assess(
         if limits.risk.is_enforced:
             found += _guards(intent, facts, limits, market_time)
             found += _sizes(intent, instrument, snapshot, limits.risk)
-    asked = intent.allowances or (rules.grants("lot", intent.quantity, "as asked"),)
     minimum = instrument if limits.risk.is_enforced else without_minimum(instrument)
-    decision = rules.settle(intent, (*asked, *found), minimum, intent.price)
+    decision = rules.settle(intent, (*rules.asked(intent), *found), minimum, intent.price)
     if decision.verdict is Verdict.DENIED:
         return decision
     return msgspec.structs.replace(

@@ -46,6 +46,15 @@ def binding(allowances: Iterable[Allowance]) -> Allowance | None:
     return min(bounds, key=_quantity, default=None)
 
 
+def asked(intent: OrderIntent) -> tuple[Allowance, ...]:
+    """What was granted to the candidate so far, with its own quantity as a bound."""
+    own = binding(intent.allowances)
+    if own is not None and _quantity(own) <= intent.quantity:
+        return intent.allowances
+    wish = grants("candidate", intent.quantity, "as the candidate asks")
+    return (*intent.allowances, wish)
+
+
 def trading_state(state: TradingState, *, is_exit: bool) -> Allowance:
     """HALTED refuses everything, REDUCING entries."""
     rule = "trading_state"
@@ -165,10 +174,10 @@ def settle(
 
     APPROVED when the candidate's own size (its first allowance) binds, RESIZED when a rule does.
     """
-    floored = tuple(_in_lots(allowance, instrument.lot_size) for allowance in allowances)
+    floored = _merged(_in_lots(allowance, instrument.lot_size) for allowance in allowances)
     bound = binding(floored)
-    if bound is None or bound.quantity is None:
-        bound = grants("lot", floor_to(intent.quantity, instrument.lot_size), "nothing else bounds")
+    if bound is None:
+        bound = refuses("candidate", "no rule grants a quantity")
     quantity = _quantity(bound)
     value = EXACT.multiply(quantity, price)
     if quantity > 0 and value < instrument.min_notional:
@@ -188,6 +197,20 @@ def settle(
 
 def _quantity(allowance: Allowance) -> Decimal:
     return ZERO if allowance.quantity is None else allowance.quantity
+
+
+def _merged(allowances: Iterable[Allowance]) -> tuple[Allowance, ...]:
+    """One allowance a rule: the smaller where it was asked twice, the later of equal ones."""
+    by_rule: dict[str, Allowance] = {}
+    for allowance in allowances:
+        known = by_rule.setdefault(allowance.rule, allowance)
+        if allowance.quantity is None:
+            replaces = known.quantity is None
+        else:
+            replaces = known.quantity is None or allowance.quantity <= known.quantity
+        if replaces:
+            by_rule[allowance.rule] = allowance
+    return tuple(by_rule.values())
 
 
 def _in_lots(allowance: Allowance, lot: Decimal) -> Allowance:
