@@ -52,6 +52,7 @@ from engine.domain.model import (
     ExecutionEvent,
     Fill,
     Order,
+    OrderIntent,
     PortfolioSnapshot,
     Position,
     TradingState,
@@ -65,6 +66,10 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """The current instant, aware, UTC."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; a simulated clock moves on instead."""
         ...
 
 
@@ -241,6 +246,10 @@ class CycleLedger(Protocol):
 
     def report(self, report: BatchReport, now: datetime) -> bool:
         """Store a batch's result: the first complete one wins; False for a later one."""
+        ...
+
+    def candidates(self, cycle_id: str) -> tuple[OrderIntent, ...]:
+        """Candidates of all reported batches of a cycle."""
         ...
 
     def pending(self, cycle_id: str) -> tuple[int, ...]:

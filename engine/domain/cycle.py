@@ -89,11 +89,15 @@ class Batch(Value, frozen=True, kw_only=True):
 
 
 class BatchRef(Value, frozen=True, kw_only=True):
-    """The reference that travels between tasks: ids, a number and symbols, never data."""
+    """The reference that travels between tasks: ids, a number and symbols, never data.
+
+    `claimed` is False once a claim was refused: the steps that follow then do nothing.
+    """
 
     cycle_id: str
     batch: int
     symbols: tuple[str, ...]
+    claimed: bool = True
 
 
 class Degradation(Value, frozen=True, kw_only=True):

@@ -1,0 +1,148 @@
+"""The barrier: every candidate of the cycle is ranked and granted budget once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from engine import reconcile
+from engine.domain import allocation, quality
+from engine.domain import risk as rules
+from engine.domain.cycle import AllocationFacts, CyclePlan, Stage
+from engine.domain.ledger_values import Allocation
+from engine.domain.model import (
+    Order,
+    PortfolioSnapshot,
+    Quote,
+    RiskDecision,
+    TradingState,
+    Verdict,
+)
+from engine.errors import ServiceError
+from engine.pipeline.steps import Stopwatch
+from engine.ports import Engine
+from engine.settings import decision_limits
+from engine.telemetry import get_logger
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What is read outside the transaction: the account and the prices, or why not."""
+
+    snapshot: PortfolioSnapshot | None
+    quotes: dict[str, Quote]
+    quote_problems: dict[str, str]
+    may_enter: bool
+    veto: str
+
+
+def run(engine: Engine, cycle_id: str) -> tuple[Order, ...]:
+    """Decide the cycle's orders and reserve them; the stored ones when that was done before.
+
+    Raises Refused when the cycle is over, fenced by a newer epoch or past its deadline.
+    """
+    watch = Stopwatch()
+    plan = engine.ledger.cycles.plan(cycle_id)
+    if plan is None:
+        return ()
+    inputs = _read(engine, plan)
+    _latch_safety(engine, inputs.snapshot)
+    applied_seq = inputs.snapshot.applied_seq if inputs.snapshot is not None else 0
+    orders = engine.ledger.orders.allocate(
+        cycle_id,
+        engine.clock.now(),
+        applied_seq,
+        lambda facts: _decide(engine, plan, inputs, facts),
+    )
+    engine.ledger.cycles.add_step_seconds(cycle_id, Stage.ALLOCATE, watch.seconds())
+    log.info("cycle_allocated", orders=len(orders), seconds=watch.seconds())
+    return orders
+
+
+def _read(engine: Engine, plan: CyclePlan) -> _Inputs:
+    """Relay fills, take the snapshot that is decided on, and one bulk of quotes."""
+    veto = "" if plan.may_send else "the execution service does not answer"
+    snapshot, may_enter = None, plan.may_enter
+    candidates = engine.ledger.cycles.candidates(plan.cycle_id)
+    if candidates and not veto:
+        try:
+            snapshot = reconcile.relay(engine)
+        except ServiceError as error:
+            may_enter = False
+            snapshot = _stale_snapshot(engine)
+            veto = "" if snapshot is not None else f"the account is not known: {error}"
+    symbols = sorted({intent.symbol for intent in candidates})
+    quotes, problems = _quotes(engine, symbols)
+    return _Inputs(snapshot, quotes, problems, may_enter, veto)
+
+
+def _stale_snapshot(engine: Engine) -> PortfolioSnapshot | None:
+    """The last known account, if it is young enough for exits."""
+    snapshot = engine.ledger.state.last_snapshot()
+    oldest = timedelta(seconds=engine.settings.risk.max_stale_snapshot_s)
+    if snapshot is None or engine.clock.now() - snapshot.as_of > oldest:
+        return None
+    return snapshot
+
+
+def _quotes(engine: Engine, symbols: list[str]) -> tuple[dict[str, Quote], dict[str, str]]:
+    if not symbols:
+        return {}, {}
+    try:
+        answer = engine.market_data.quotes(symbols)
+    except ServiceError as error:
+        return {}, dict.fromkeys(symbols, f"no quote: {error}")
+    good: dict[str, Quote] = {}
+    problems = dict(answer.errors)
+    now = engine.clock.now()
+    for symbol, quote in answer.quotes.items():
+        fault = quality.judge_quote(quote, now=now, max_age_s=engine.settings.risk.max_quote_age_s)
+        if fault is None:
+            good[symbol] = quote
+        else:
+            problems[symbol] = fault
+    return good, problems
+
+
+def _latch_safety(engine: Engine, snapshot: PortfolioSnapshot | None) -> None:
+    if snapshot is None:
+        return
+    now = engine.clock.now()
+    for breach in rules.safety(snapshot, decision_limits(engine.settings).risk):
+        if engine.ledger.state.latch(breach.cause, breach.level, breach.detail, now):
+            log.error("state_latched", cause=breach.cause, detail=breach.detail)
+
+
+def _decide(engine: Engine, plan: CyclePlan, inputs: _Inputs, facts: AllocationFacts) -> Allocation:
+    if inputs.snapshot is None or inputs.veto:
+        return deny_all(facts, "service", inputs.veto or "the account is not known")
+    return allocation.allocate(
+        facts,
+        snapshot=inputs.snapshot,
+        quotes=inputs.quotes,
+        quote_problems=inputs.quote_problems,
+        instruments={instrument.symbol: instrument for instrument in plan.instruments},
+        limits=decision_limits(engine.settings),
+        cycle=plan,
+        market_time=plan.market_time,
+        now=engine.clock.now(),
+        may_enter=inputs.may_enter and facts.trading_state is TradingState.ACTIVE,
+    )
+
+
+def deny_all(facts: AllocationFacts, rule: str, reason: str) -> Allocation:
+    """Every candidate denied for one reason; no order."""
+    decisions = tuple(
+        RiskDecision(
+            intent=intent,
+            verdict=Verdict.DENIED,
+            quantity=intent.quantity * 0,
+            binding_rule=rule,
+            reason=reason,
+            allowances=intent.allowances,
+        )
+        for intent in facts.candidates
+    )
+    return Allocation(decisions=decisions, orders=())

@@ -1,0 +1,107 @@
+"""What the market looks like at the opening of a cycle: its time, its symbols, the marks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from engine.domain import quality
+from engine.domain.cycle import Degradation
+from engine.domain.messages import SymbolList
+from engine.domain.model import Instrument, MarketClock, PortfolioSnapshot
+from engine.errors import ServiceError
+from engine.ports import Engine
+from engine.telemetry import get_logger
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Market:
+    """The universe at the market's now. Without `may_enter` it serves observation and exits."""
+
+    clock: MarketClock
+    market_time: datetime
+    instruments: tuple[Instrument, ...]
+    may_enter: bool
+    degraded: tuple[Degradation, ...] = ()
+
+
+def read(engine: Engine, cycle_id: str) -> Market:
+    """Move a replay clock on, and read the universe; the cached one when nobody answers."""
+    try:
+        listed = engine.market_data.symbols()
+        candles = engine.settings.services.market_data.candles_per_cycle
+        ended = False
+        if listed.clock is MarketClock.REPLAY and candles > 0:
+            ended = engine.market_data.advance(cycle_id, candles).ended
+            listed = engine.market_data.symbols()
+    except ServiceError as error:
+        return _without_answer(engine, error)
+    engine.cache.save_symbols(listed)
+    if ended:
+        log.info("replay_ended", market_time=listed.as_of.isoformat())
+    return Market(listed.clock, listed.as_of, listed.symbols, may_enter=not ended)
+
+
+def _without_answer(engine: Engine, error: ServiceError) -> Market:
+    degraded = (Degradation(service="market_data", reason=error.detail),)
+    cached = engine.cache.load_symbols()
+    if cached is None:
+        cached = _defaults(engine)
+    return Market(cached.clock, cached.as_of, cached.symbols, may_enter=False, degraded=degraded)
+
+
+def _defaults(engine: Engine) -> SymbolList:
+    """The configured symbols, for observation only: their steps are not known."""
+    instruments = tuple(
+        Instrument(
+            symbol=symbol,
+            volume_24h=engine.settings.selection.min_volume_24h,
+            spread_bps=0.0,
+            tick_size=Decimal("0.00000001"),
+            lot_size=Decimal("0.00000001"),
+            min_notional=Decimal(0),
+        )
+        for symbol in engine.settings.trading_engine.default_symbols
+    )
+    return SymbolList(as_of=engine.clock.now(), clock=MarketClock.LIVE, symbols=instruments)
+
+
+def mark(
+    engine: Engine, snapshot: PortfolioSnapshot | None, seen: Market
+) -> tuple[PortfolioSnapshot | None, list[Degradation]]:
+    """Tell the portfolio the prices of what is held; its snapshot afterwards.
+
+    The marks' time also moves the account's day on, so that they are told without positions too.
+    """
+    if snapshot is None or seen.degraded:
+        return snapshot, []
+    held = [position.symbol for position in snapshot.positions]
+    try:
+        prices = _prices(engine, held)
+        engine.portfolio.post_marks(prices, seen.market_time)
+        marked = engine.portfolio.snapshot()
+    except ServiceError as error:
+        return snapshot, [Degradation(service=error.service, reason=error.detail)]
+    engine.ledger.state.save_snapshot(marked)
+    missing = [symbol for symbol in held if symbol not in prices]
+    if missing:
+        reason = f"no price for held {', '.join(missing)}"
+        return marked, [Degradation(service="market_data", reason=reason)]
+    return marked, []
+
+
+def _prices(engine: Engine, held: list[str]) -> dict[str, str]:
+    """Bids of the held symbols: what selling them would bring."""
+    if not held:
+        return {}
+    answer = engine.market_data.quotes(held)
+    now = engine.clock.now()
+    oldest = engine.settings.risk.max_quote_age_s
+    return {
+        symbol: str(quote.bid)
+        for symbol, quote in answer.quotes.items()
+        if quality.judge_quote(quote, now=now, max_age_s=oldest) is None
+    }

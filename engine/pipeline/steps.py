@@ -1,0 +1,138 @@
+"""What the batch's steps share: their timing, what they hand on, and how candles are obtained."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from engine.domain import quality
+from engine.domain.cycle import (
+    BatchInput,
+    BatchRef,
+    Degradation,
+    DroppedSignal,
+    OutcomeStatus,
+    Stage,
+    SymbolOutcome,
+)
+from engine.domain.model import Candles, Signal, Value
+from engine.errors import ServiceError
+from engine.ports import Engine
+from engine.settings import decision_limits
+
+NEEDED_CANDLES = 2
+
+
+class StepResult(Value, frozen=True, kw_only=True):
+    """What a step hands to the next one through the ledger."""
+
+    outcomes: tuple[SymbolOutcome, ...] = ()
+    degraded: tuple[Degradation, ...] = ()
+    kept: tuple[Signal, ...] = ()
+    dropped: tuple[DroppedSignal, ...] = ()
+
+
+class Stopwatch:
+    """Seconds since it was made; a duration, so that the monotonic clock serves."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+
+    def seconds(self) -> float:
+        """Seconds so far, to the tenth of a millisecond."""
+        return round(time.perf_counter() - self._started, 4)
+
+
+@dataclass(frozen=True)
+class ObtainedCandles:
+    """Good candles, the fault of each symbol without, and what was degraded on the way."""
+
+    good: dict[str, Candles]
+    faults: dict[str, str]
+    degraded: tuple[Degradation, ...] = ()
+    asked: int = 0
+    received: int = 0
+
+
+def save(engine: Engine, ref: BatchRef, step: Stage, result: StepResult, watch: Stopwatch) -> None:
+    """Hand a step's result to the next one."""
+    engine.ledger.cycles.save_step(ref, step, msgspec.json.encode(result), watch.seconds())
+
+
+def load(engine: Engine, ref: BatchRef, step: Stage) -> tuple[StepResult, float]:
+    """What a step handed on, and its seconds; an empty result when it never ran."""
+    stored = engine.ledger.cycles.load_step(ref, step)
+    if stored is None:
+        return StepResult(), 0.0
+    data, seconds = stored
+    return msgspec.json.decode(data, type=StepResult), seconds
+
+
+def skipped(ref: BatchRef, stage: Stage, reasons: dict[str, str]) -> tuple[SymbolOutcome, ...]:
+    """A SKIPPED outcome for each symbol with its reason."""
+    return tuple(
+        SymbolOutcome(
+            symbol=symbol,
+            batch=ref.batch,
+            stage=stage,
+            status=OutcomeStatus.SKIPPED,
+            reason=reason,
+        )
+        for symbol, reason in sorted(reasons.items())
+    )
+
+
+def obtain_candles(engine: Engine, given: BatchInput, symbols: Sequence[str]) -> ObtainedCandles:
+    """Cached candles, extended by what is newer than the cache, judged, and cached again.
+
+    A series that joins badly with its cached part is asked for once more as a whole.
+    """
+    timeframe = engine.settings.trading_engine.default_timeframe
+    cached = engine.cache.load(symbols, timeframe)
+    first = _ask(engine, given, symbols, cached)
+    doubtful = [symbol for symbol in first.faults if symbol in cached]
+    if doubtful and not first.degraded:
+        again = _ask(engine, given, doubtful, {})
+        faults = {**first.faults, **again.faults}
+        first = ObtainedCandles(
+            good={**first.good, **again.good},
+            faults={symbol: why for symbol, why in faults.items() if symbol not in again.good},
+            degraded=again.degraded,
+            asked=first.asked + again.asked,
+            received=first.received + again.received,
+        )
+    engine.cache.save(first.good, timeframe)
+    return first
+
+
+def _ask(
+    engine: Engine, given: BatchInput, symbols: Sequence[str], cached: dict[str, Candles]
+) -> ObtainedCandles:
+    limits = decision_limits(engine.settings)
+    since = {symbol: int(series.time[-1]) for symbol, series in cached.items() if len(series)}
+    try:
+        answer = engine.market_data.candles(symbols, limits.timeframe, limits.candles, since)
+    except ServiceError as error:
+        reason = Degradation(service=error.service, reason=error.detail)
+        faults = dict.fromkeys(symbols, f"no candles: {error}")
+        return ObtainedCandles({}, faults, (reason,), asked=len(symbols))
+    good: dict[str, Candles] = {}
+    faults = dict(answer.errors)
+    for symbol, fresh in answer.candles.items():
+        series = quality.merge(cached.get(symbol), fresh, limits.candles)
+        fault = quality.judge(
+            series,
+            timeframe_s=limits.timeframe_s,
+            market_time=given.market_time,
+            limits=limits.quality,
+            need=NEEDED_CANDLES,
+        )
+        if fault is None:
+            good[symbol] = series
+        else:
+            faults[symbol] = fault
+    received = sum(len(series) for series in answer.candles.values())
+    return ObtainedCandles(good, faults, (), asked=len(symbols), received=received)

@@ -1,0 +1,254 @@
+"""Settles what is not certain: one piece of code for start, crash, Redis loss and cycle start.
+
+Reads the execution log, relays fills to the portfolio, resolves orders whose end is not proved,
+adopts orders that the ledger does not know, and compares positions. Everything is idempotent, so
+that two of them at once waste work and do no harm; a lease makes that rare.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+
+from engine import sending
+from engine.domain.ledger_values import NewAlert
+from engine.domain.model import PortfolioSnapshot, TradingState
+from engine.errors import ServiceError, ServiceRejected
+from engine.ports import Engine
+from engine.telemetry import get_logger
+
+log = get_logger(__name__)
+
+LEASE = "reconcile"
+LEASE_S = 30.0
+PAGE = 500
+POLL_S = 0.05
+
+
+@dataclass(frozen=True)
+class ReconcileResult:
+    """What reconciliation found. `clean` is False while an entry must not leave."""
+
+    clean: bool
+    problems: tuple[str, ...] = ()
+    execution_answered: bool = True
+    portfolio_answered: bool = True
+    snapshot: PortfolioSnapshot | None = None
+
+
+@dataclass
+class _Findings:
+    problems: list[str] = field(default_factory=list)
+    execution_answered: bool = True
+    portfolio_answered: bool = True
+    snapshot: PortfolioSnapshot | None = None
+
+    def result(self) -> ReconcileResult:
+        return ReconcileResult(
+            clean=not self.problems,
+            problems=tuple(self.problems),
+            execution_answered=self.execution_answered,
+            portfolio_answered=self.portfolio_answered,
+            snapshot=self.snapshot,
+        )
+
+
+def run(engine: Engine, *, wait_s: float) -> ReconcileResult:
+    """Reconcile once. Waits at most `wait_s` for another reconciler, then runs its own."""
+    holder = f"{engine.worker}|{id(engine)}"
+    held = _take_lease(engine, holder, wait_s)
+    try:
+        return _reconcile(engine)
+    finally:
+        if held:
+            engine.ledger.state.release_lease(LEASE, holder)
+
+
+def run_if_free(engine: Engine) -> ReconcileResult | None:
+    """Reconcile unless somebody else is at it; None then."""
+    holder = f"{engine.worker}|{id(engine)}"
+    if not engine.ledger.state.take_lease(LEASE, holder, engine.clock.now(), LEASE_S):
+        return None
+    try:
+        return _reconcile(engine)
+    finally:
+        engine.ledger.state.release_lease(LEASE, holder)
+
+
+def relay(engine: Engine) -> PortfolioSnapshot:
+    """Bring the portfolio up to the execution log and return its snapshot.
+
+    Raises ServiceError. Used where a decision needs the account as it is now.
+    """
+    snapshot = engine.portfolio.snapshot()
+    through = _read_events(engine, snapshot.applied_seq, [])
+    if through > snapshot.applied_seq:
+        fills = engine.ledger.orders.fills(snapshot.applied_seq, through)
+        engine.portfolio.apply_fills(through, fills)
+        snapshot = engine.portfolio.snapshot()
+    engine.ledger.state.save_snapshot(snapshot)
+    return snapshot
+
+
+def _take_lease(engine: Engine, holder: str, wait_s: float) -> bool:
+    give_up_at = engine.clock.now() + timedelta(seconds=wait_s)
+    while True:
+        now = engine.clock.now()
+        if engine.ledger.state.take_lease(LEASE, holder, now, LEASE_S):
+            return True
+        if now >= give_up_at:
+            return False
+        engine.clock.sleep(POLL_S)
+
+
+def _reconcile(engine: Engine) -> ReconcileResult:
+    found = _Findings()
+    try:
+        _check_log_identity(engine, found)
+    except ServiceError as error:
+        found.execution_answered = False
+        found.problems.append(str(error))
+    if found.execution_answered:
+        _relay(engine, found)
+        _resolve(engine, found)
+    else:
+        _only_snapshot(engine, found)
+    _compare_positions(engine, found)
+    if found.problems:
+        log.warning("reconciliation_not_clean", problems=found.problems)
+    return found.result()
+
+
+def _check_log_identity(engine: Engine, found: _Findings) -> None:
+    fence = engine.execution.fence()
+    known = engine.ledger.orders.log_id()
+    if known is None:
+        engine.ledger.orders.set_log_id(fence.log_id)
+    elif known != fence.log_id:
+        detail = f"the execution log is {fence.log_id}, the ledger belongs to {known}"
+        _latch(engine, "log_identity", TradingState.HALTED, detail)
+        found.problems.append(detail)
+
+
+def _relay(engine: Engine, found: _Findings) -> None:
+    try:
+        snapshot = engine.portfolio.snapshot()
+    except ServiceError as error:
+        _portfolio_failed(engine, found, error)
+        snapshot = None
+    applied = snapshot.applied_seq if snapshot is not None else None
+    unknown: list[str] = []
+    try:
+        through = _read_events(engine, applied, unknown)
+        _adopt(engine, unknown)
+    except ServiceError as error:
+        found.execution_answered = False
+        found.problems.append(str(error))
+        found.snapshot = snapshot
+        return
+    if snapshot is None or applied is None:
+        return
+    if through < applied:
+        detail = f"the execution log ends at {through}, the portfolio applied {applied}"
+        _latch(engine, "log_behind", TradingState.HALTED, detail)
+        found.problems.append(detail)
+    found.snapshot = _apply(engine, snapshot, through, found)
+
+
+def _apply(
+    engine: Engine, snapshot: PortfolioSnapshot, through: int, found: _Findings
+) -> PortfolioSnapshot:
+    if through <= snapshot.applied_seq:
+        engine.ledger.state.save_snapshot(snapshot)
+        return snapshot
+    fills = engine.ledger.orders.fills(snapshot.applied_seq, through)
+    try:
+        engine.portfolio.apply_fills(through, fills)
+        log.info("fills_relayed", count=len(fills), through_seq=through)
+        snapshot = engine.portfolio.snapshot()
+    except ServiceRejected as error:
+        detail = f"the portfolio refuses fills: {error.detail}"
+        _latch(engine, "fills_refused", TradingState.HALTED, detail)
+        found.problems.append(detail)
+    except ServiceError as error:
+        _portfolio_failed(engine, found, error)
+    engine.ledger.state.save_snapshot(snapshot)
+    return snapshot
+
+
+def _portfolio_failed(engine: Engine, found: _Findings, error: ServiceError) -> None:
+    found.portfolio_answered = False
+    found.problems.append(str(error))
+    if error.detail.startswith("contradiction"):
+        _latch(engine, "portfolio_contradiction", TradingState.HALTED, error.detail)
+
+
+def _only_snapshot(engine: Engine, found: _Findings) -> None:
+    try:
+        found.snapshot = engine.portfolio.snapshot()
+    except ServiceError as error:
+        _portfolio_failed(engine, found, error)
+
+
+def _read_events(engine: Engine, applied_seq: int | None, unknown: list[str]) -> int:
+    """Store every new event; the seq up to which the log is stored without a hole."""
+    orders = engine.ledger.orders
+    contiguous = orders.contiguous_seq()
+    after = contiguous if applied_seq is None else min(contiguous, applied_seq)
+    while True:
+        page = engine.execution.events(after, PAGE)
+        events = page.events
+        expected = range(after + 1, after + 1 + len(events))
+        whole = [event for event, seq in zip(events, expected, strict=True) if event.seq == seq]
+        unknown.extend(orders.store_events(whole, engine.clock.now()))
+        after += len(whole)
+        if len(whole) < len(events) or after >= page.head or not events:
+            return after
+
+
+def _adopt(engine: Engine, unknown: list[str]) -> None:
+    for client_order_id in dict.fromkeys(unknown):
+        order = engine.execution.order(client_order_id)
+        if order is not None and engine.ledger.orders.adopt(order, engine.clock.now()):
+            log.warning("foreign_order_adopted", client_order_id=client_order_id)
+
+
+def _resolve(engine: Engine, found: _Findings) -> None:
+    for item in engine.ledger.orders.unresolved(engine.clock.now()):
+        try:
+            sending.resolve(engine, item)
+        except ServiceError as error:
+            found.problems.append(f"order {item.order.client_order_id}: {error}")
+            if not isinstance(error, ServiceRejected):
+                found.execution_answered = False
+                return
+
+
+def _compare_positions(engine: Engine, found: _Findings) -> None:
+    """The ledger's fills and the portfolio must agree, when both stand at one seq."""
+    snapshot = found.snapshot
+    if snapshot is None or snapshot.applied_seq != engine.ledger.orders.contiguous_seq():
+        return
+    sums = engine.ledger.orders.position_sums()
+    ours = {symbol: Decimal(quantity) for symbol, quantity in sums.items()}
+    theirs = {
+        held.symbol: held.quantity for held in snapshot.positions if held.strategy is not None
+    }
+    differing = sorted(
+        symbol
+        for symbol in ours.keys() | theirs.keys()
+        if ours.get(symbol, 0) != theirs.get(symbol, 0)
+    )
+    if differing:
+        detail = f"fills and portfolio differ in {', '.join(differing)}"
+        _latch(engine, "position_mismatch", TradingState.REDUCING, detail)
+        found.problems.append(detail)
+
+
+def _latch(engine: Engine, cause: str, level: TradingState, detail: str) -> None:
+    now = engine.clock.now()
+    if engine.ledger.state.latch(cause, level, detail, now):
+        log.error("state_latched", cause=cause, level=level.value, detail=detail)
+        alert = NewAlert(key=cause, name=cause, severity="critical", detail=detail)
+        engine.ledger.state.raise_alert(alert, now)

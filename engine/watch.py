@@ -1,0 +1,130 @@
+"""What the watchdog must do now: judged from the ledger alone, carried out by the caller.
+
+A chord is an optimisation; the ledger decides what is complete, and the watchdog finishes the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from engine.domain.cycle import BatchRef
+from engine.domain.ledger_values import BatchState, OpenCycle
+from engine.domain.model import OrderStatus, Value
+from engine.settings import Settings
+
+
+class RepairKind(StrEnum):
+    """What is to be done about a cycle."""
+
+    SEND_BATCHES = "send_batches"
+    ALLOCATE = "allocate"
+    SEND_ORDERS = "send_orders"
+    FINISH = "finish"
+
+
+class Repair(Value, frozen=True, kw_only=True):
+    """One thing to do; `batches` for SEND_BATCHES, `orders` for SEND_ORDERS."""
+
+    kind: RepairKind
+    cycle_id: str
+    why: str
+    batches: tuple[BatchRef, ...] = ()
+    orders: tuple[str, ...] = ()
+
+
+def repairs(
+    cycle: OpenCycle, now: datetime, settings: Settings, live_workers: Collection[str] | None
+) -> tuple[Repair, ...]:
+    """What a RUNNING cycle needs. `live_workers` None: nobody knows who lives."""
+    if now >= cycle.times.deadline_at:
+        return (_finish(cycle, "past its deadline"),)
+    if cycle.planned_at is None:
+        return ()
+    if cycle.allocated_at is None:
+        return _before_allocation(cycle, now, settings, live_workers)
+    return _after_allocation(cycle, now, settings)
+
+
+def _before_allocation(
+    cycle: OpenCycle, now: datetime, settings: Settings, live_workers: Collection[str] | None
+) -> tuple[Repair, ...]:
+    grace = timedelta(seconds=settings.timing.barrier_grace_s)
+    waiting = [batch for batch in cycle.batches if batch.reported_at is None]
+    planned_at = cycle.planned_at or cycle.times.started_at
+    if not waiting:
+        reported = [batch.reported_at for batch in cycle.batches if batch.reported_at is not None]
+        if now >= max(reported, default=planned_at) + grace:
+            return (_allocate(cycle, "every batch has reported"),)
+        return ()
+    if now >= cycle.times.allocate_by:
+        return (_allocate(cycle, f"{len(waiting)} batches are late"),)
+    lost = tuple(
+        batch.ref
+        for batch in waiting
+        if batch.tries < settings.timing.batch_tries
+        and _is_lost(batch, planned_at, now, settings, live_workers)
+    )
+    if not lost:
+        return ()
+    return (
+        Repair(
+            kind=RepairKind.SEND_BATCHES,
+            cycle_id=cycle.cycle_id,
+            why="nobody works on them",
+            batches=lost,
+        ),
+    )
+
+
+def _is_lost(
+    batch: BatchState,
+    planned_at: datetime,
+    now: datetime,
+    settings: Settings,
+    live_workers: Collection[str] | None,
+) -> bool:
+    """Nobody claimed it in time, its worker is gone, or its time limit has passed."""
+    if batch.claimed_at is None:
+        return now >= planned_at + timedelta(seconds=settings.timing.claim_s)
+    if now >= batch.claimed_at + timedelta(seconds=settings.celery.time_limit_s):
+        return True
+    if live_workers is None or batch.claimed_by in live_workers:
+        return False
+    return now >= batch.claimed_at + timedelta(seconds=settings.workers.heartbeat_ttl_s)
+
+
+def _after_allocation(cycle: OpenCycle, now: datetime, settings: Settings) -> tuple[Repair, ...]:
+    allocated_at = cycle.allocated_at or cycle.times.started_at
+    patience = timedelta(seconds=settings.timing.claim_s)
+    reserved = tuple(
+        order.client_order_id for order in cycle.orders if order.status is OrderStatus.RESERVED
+    )
+    if reserved and now < cycle.times.cutoff_at:
+        if now < allocated_at + patience:
+            return ()
+        return (
+            Repair(
+                kind=RepairKind.SEND_ORDERS,
+                cycle_id=cycle.cycle_id,
+                why="nobody sent them",
+                orders=reserved,
+            ),
+        )
+    working = {OrderStatus.SENDING, OrderStatus.UNKNOWN, OrderStatus.RESERVED}
+    if any(order.status in working for order in cycle.orders):
+        return ()
+    moved = [order.updated_at for order in cycle.orders]
+    grace = timedelta(seconds=settings.timing.barrier_grace_s)
+    if now >= max(moved, default=allocated_at) + grace:
+        return (_finish(cycle, "all its orders are settled"),)
+    return ()
+
+
+def _allocate(cycle: OpenCycle, why: str) -> Repair:
+    return Repair(kind=RepairKind.ALLOCATE, cycle_id=cycle.cycle_id, why=why)
+
+
+def _finish(cycle: OpenCycle, why: str) -> Repair:
+    return Repair(kind=RepairKind.FINISH, cycle_id=cycle.cycle_id, why=why)

@@ -1,0 +1,47 @@
+"""Asking the workers for a cycle, within a bound that a request can wait for."""
+
+from __future__ import annotations
+
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from engine.domain.cycle import CycleRequest, Trigger
+from engine.errors import ServiceUnavailable
+from tasks.app import app
+
+# kombu's own defaults try for 6 s, and the result backend for 19 s: a request cannot wait so long.
+CONNECTION = {
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0.1,
+    "interval_max": 0.1,
+    "socket_timeout": 1,
+    "socket_connect_timeout": 1,
+}
+
+
+class CeleryDispatcher:
+    """Publishes `cycle.start`."""
+
+    def start_cycle(self, request: CycleRequest) -> None:
+        """Publish the request; raises ServiceUnavailable("redis") when Redis does not take it."""
+        try:
+            with app.connection_for_write() as connection:
+                connection.transport_options = {**connection.transport_options, **CONNECTION}
+                app.send_task(
+                    "cycle.start",
+                    kwargs=_arguments(request),
+                    retry=False,
+                    ignore_result=True,
+                    connection=connection,
+                )
+        except (OperationalError, RedisError, OSError) as error:
+            raise ServiceUnavailable("redis", str(error)) from error
+
+
+def _arguments(request: CycleRequest) -> dict[str, object]:
+    identity = request.key.partition("|")[2]
+    if request.trigger is Trigger.SCHEDULE:
+        return {"slot": identity}
+    symbols = list(request.symbols) if request.symbols is not None else None
+    return {"request_id": identity, "symbols": symbols, "dry_run": request.dry_run}

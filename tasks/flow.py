@@ -1,0 +1,60 @@
+"""How work is sent to the workers: two chords a cycle, of references only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from celery import chain, chord, signature
+
+import celeryconfig
+from engine.domain.cycle import Batch, BatchRef
+
+
+def publish_batches(cycle_id: str, batches: Sequence[Batch]) -> None:
+    """Chord 1: each batch's steps, then the barrier. Without batches the barrier at once."""
+    body = _body("cycle.allocate", cycle_id)
+    header = [
+        batch_chain(BatchRef(cycle_id=cycle_id, batch=batch.number, symbols=batch.symbols))
+        for batch in batches
+    ]
+    _send(header, body)
+
+
+def publish_orders(cycle_id: str, client_order_ids: Sequence[str]) -> None:
+    """Chord 2: the orders in their rank, a few a task, then the end of the cycle."""
+    size = celeryconfig.settings.workers.orders_per_task
+    header = [
+        signature(
+            "batch.execute",
+            kwargs={
+                "cycle_id": cycle_id,
+                "client_order_ids": list(client_order_ids[at : at + size]),
+            },
+            immutable=True,
+        )
+        for at in range(0, len(client_order_ids), size)
+    ]
+    _send(header, _body("cycle.finish", cycle_id))
+
+
+def batch_chain(ref: BatchRef) -> chain:
+    """The steps of one batch."""
+    return chain(
+        signature("batch.fetch", args=[msgspec.to_builtins(ref)]),
+        signature("batch.evaluate"),
+        signature("batch.risk"),
+    )
+
+
+def _body(name: str, cycle_id: str) -> signature:
+    body = signature(name, kwargs={"cycle_id": cycle_id}, immutable=True)
+    body.on_error(signature("cycle.failed", kwargs={"cycle_id": cycle_id}))
+    return body
+
+
+def _send(header: list[signature], body: signature) -> None:
+    if header:
+        chord(header, body).apply_async()
+    else:
+        body.apply_async()

@@ -1,0 +1,44 @@
+"""What a worker process holds: one engine, made on first use and anew after a fork."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+from celery.signals import setup_logging, worker_process_init
+from engine.bootstrap import build_engine
+
+import celeryconfig
+from engine.ports import Engine
+from engine.telemetry import configure_logging
+
+_engines: dict[int, Engine] = {}
+
+
+def node_name() -> str:
+    """The worker's node name as heartbeats carry it: set by the worker at its start."""
+    return os.environ.get("TRADING_ENGINE_NODE", f"process@{socket.gethostname()}")
+
+
+def engine() -> Engine:
+    """This process's engine."""
+    pid = os.getpid()
+    if pid not in _engines:
+        _engines.clear()
+        _engines[pid] = build_engine(celeryconfig.settings, worker=node_name())
+    return _engines[pid]
+
+
+@setup_logging.connect
+def _configure_logging(**_: Any) -> None:
+    """Celery leaves logging alone when this signal is connected."""
+    configure_logging(
+        celeryconfig.settings.log, os.environ.get("TRADING_ENGINE_COMPONENT", "worker")
+    )
+
+
+@worker_process_init.connect
+def _warm_up(**_: Any) -> None:
+    """Open connections before the first task, so that the first cycle is as fast as others."""
+    engine()

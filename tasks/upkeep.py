@@ -1,0 +1,124 @@
+"""The watchdog: a loop in the upkeep worker's main process, and the heartbeat of every worker.
+
+It is no task, so that a stuck batch, a lost beat or a lost Redis cannot hold it up. Ledger work
+and work over HTTP have threads of their own: a hanging service delays no allocation.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+from engine.bootstrap import build_vitals
+
+from engine import degraded_state, reconcile
+from engine.domain.model import TradingState
+from engine.errors import Refused, TradingError
+from engine.pipeline import allocate, execute, finish
+from engine.ports import Engine
+from engine.telemetry import bind, get_logger
+from engine.watch import Repair, RepairKind, repairs
+from tasks import flow
+from tasks.schedule import RedBeatSchedule
+
+log = get_logger(__name__)
+
+_stopping = threading.Event()
+
+
+def every(seconds: float, work: Callable[[], None], name: str) -> threading.Thread:
+    """Run `work` each `seconds` in a thread until the worker stops; a failure is logged."""
+
+    def loop() -> None:
+        while not _stopping.wait(seconds):
+            try:
+                work()
+            except TradingError as error:
+                log.warning("upkeep_failed", work=name, detail=str(error))
+            except Exception:
+                log.exception("upkeep_failed", work=name)
+
+    thread = threading.Thread(target=loop, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+class Upkeep:
+    """One round of each kind of work; the threads of the upkeep worker call them."""
+
+    def __init__(self, here: Engine) -> None:
+        self._engine = here
+        self._vitals = build_vitals(here.settings)
+        self._schedule = RedBeatSchedule()
+
+    def watch(self) -> None:
+        """Finish what no message will finish any more, and keep the beat schedule as wanted."""
+        now = self._engine.clock.now()
+        workers = self._vitals.workers()
+        alive = {worker.name for worker in workers} if self._vitals.available else None
+        for cycle in self._engine.ledger.cycles.running():
+            for repair in repairs(cycle, now, self._engine.settings, alive):
+                with bind(cycle_id=cycle.cycle_id):
+                    log.warning("cycle_repaired", repair=repair.kind.value, why=repair.why)
+                    self._carry_out(repair)
+        if self._vitals.available:
+            self._keep_schedule()
+
+    def _carry_out(self, repair: Repair) -> None:
+        match repair.kind:
+            case RepairKind.SEND_BATCHES:
+                for ref in repair.batches:
+                    flow.batch_chain(ref).apply_async()
+            case RepairKind.ALLOCATE:
+                self._allocate(repair.cycle_id)
+            case RepairKind.SEND_ORDERS:
+                self._send_orders(repair.cycle_id, list(repair.orders))
+            case RepairKind.FINISH:
+                finish.run(self._engine, repair.cycle_id)
+
+    def _allocate(self, cycle_id: str) -> None:
+        try:
+            orders = allocate.run(self._engine, cycle_id)
+        except Refused as error:
+            log.warning("cycle_not_allocated", detail=str(error))
+            return
+        self._send_orders(cycle_id, [order.client_order_id for order in orders])
+
+    def _send_orders(self, cycle_id: str, client_order_ids: list[str]) -> None:
+        """Through the workers; by itself when Redis is away."""
+        if self._vitals.available:
+            flow.publish_orders(cycle_id, client_order_ids)
+            return
+        execute.run(self._engine, cycle_id, client_order_ids)
+        finish.run(self._engine, cycle_id)
+
+    def _keep_schedule(self) -> None:
+        """Redis may have lost the entry, or missed that the operator stopped it."""
+        wanted = self._engine.ledger.state.read().schedule_running
+        exists = self._schedule.next_run_at() is not None
+        if wanted and not exists:
+            self._schedule.save(self._engine.settings.trading_engine.cycle_interval)
+            log.warning("schedule_restored")
+        elif exists and not wanted:
+            self._schedule.remove()
+            log.warning("schedule_removed")
+
+    def reconcile(self) -> None:
+        """Settle what is not certain, write the effective state, repeat an unconfirmed halt."""
+        result = reconcile.run_if_free(self._engine)
+        if result is None:
+            return
+        state = degraded_state.refresh(self._engine, result)
+        if state.operator is not TradingState.HALTED or not result.execution_answered:
+            return
+        if not self._engine.execution.fence().halted:
+            self._engine.execution.halt(state.operator_reason, cancel_open=True)
+            log.warning("halt_repeated")
+
+    def prune(self) -> None:
+        """Old outcomes go; orders, intents and fills stay for ever."""
+        keep = timedelta(days=self._engine.settings.ledger.keep_outcomes_days)
+        removed = self._engine.ledger.prune(self._engine.clock.now() - keep)
+        if removed:
+            log.info("outcomes_pruned", rows=removed)
