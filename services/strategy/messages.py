@@ -1,0 +1,79 @@
+"""Requests and answers of the strategy engine, as its published contract has them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated
+
+import msgspec
+
+from engine.domain.model import Signal
+
+MAX_BODY_BYTES = 64 << 20
+MAX_SYMBOLS = 1000
+MAX_STRATEGIES = 100
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all requests: closed."""
+
+
+class Choice(Request, frozen=True, kw_only=True):
+    """A strategy to ask. `id` is the caller's name for it, echoed in its signals."""
+
+    name: str
+    parameters: dict[str, float | int | str | bool] = {}
+    id: str | None = None
+
+    @property
+    def label(self) -> str:
+        """How its signals call it."""
+        return self.name if self.id is None else self.id
+
+
+class Held(Request, frozen=True, kw_only=True):
+    """What is held of a symbol."""
+
+    quantity: Decimal
+    average_price: Decimal
+
+
+class EvaluateRequest(Request, frozen=True, kw_only=True):
+    """Candles as columns by symbol (read one symbol at a time: a bad one costs only itself)."""
+
+    timeframe: str
+    strategies: Annotated[list[Choice], msgspec.Meta(max_length=MAX_STRATEGIES)]
+    market_data: Annotated[dict[str, msgspec.Raw], msgspec.Meta(max_length=MAX_SYMBOLS)]
+    positions: dict[str, Held] = {}
+    input_id: str = ""
+
+
+class EvaluateAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """Signals other than hold; a text for each symbol that could not be judged."""
+
+    input_id: str
+    signals: list[Signal]
+    errors: dict[str, str]
+
+
+class ParameterDescription(msgspec.Struct, frozen=True):
+    """One parameter's type and default."""
+
+    type: str
+    default: float | int | str | bool
+
+
+class StrategyDescription(msgspec.Struct, frozen=True, kw_only=True):
+    """A strategy that can be asked; `min_candles` is with the default parameters."""
+
+    name: str
+    version: str
+    parameters: dict[str, ParameterDescription]
+    min_candles: int
+
+
+class StrategyList(msgspec.Struct, frozen=True, kw_only=True):
+    """Every strategy, and the files that could not be used."""
+
+    strategies: list[StrategyDescription]
+    errors: dict[str, str]

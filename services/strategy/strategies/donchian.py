@@ -1,0 +1,62 @@
+"""Follow the break out of the range of the candles before."""
+
+from __future__ import annotations
+
+from engine.domain.model import Action, Candles
+from services.strategy.indicators import atr, share
+from services.strategy.strategy import (
+    Holding,
+    Opinion,
+    Parameters,
+    Strategy,
+    confidence,
+    require_at_least,
+)
+
+FULL_BREAK_ATR = 1.0
+
+
+class Donchian(Parameters, frozen=True, kw_only=True):
+    """Candles whose highs are broken to enter, and whose lows to leave."""
+
+    entry: int = 20
+    exit: int = 10
+
+    def __post_init__(self) -> None:
+        require_at_least("entry", self.entry, 2)
+        require_at_least("exit", self.exit, 2)
+
+
+def judge(candles: Candles, _holding: Holding | None, parameters: Donchian) -> Opinion | None:
+    """Buy when the last close is the first above the highs before it, sell below the lows.
+
+    Confidence: how far it broke out. 0.5 at the range's edge, 1 at one ATR(14) beyond it.
+    """
+    close, high, low = candles.close, candles.high, candles.low
+    top, top_before = (float(high[-parameters.entry - ago : -ago].max()) for ago in (1, 2))
+    bottom, bottom_before = (float(low[-parameters.exit - ago : -ago].min()) for ago in (1, 2))
+    if close[-1] > top and close[-2] <= top_before:
+        beyond = float(close[-1]) - top
+        return _opinion(
+            candles, Action.BUY, beyond, f"close above the high of {parameters.entry} candles"
+        )
+    if close[-1] < bottom and close[-2] >= bottom_before:
+        beyond = bottom - float(close[-1])
+        return _opinion(
+            candles, Action.SELL, beyond, f"close below the low of {parameters.exit} candles"
+        )
+    return None
+
+
+def _opinion(candles: Candles, action: Action, beyond: float, reason: str) -> Opinion:
+    strength = share(beyond, FULL_BREAK_ATR * atr(candles))
+    return Opinion(action=action, confidence=confidence(strength), reason=reason)
+
+
+STRATEGY = Strategy(
+    name="donchian",
+    version="1",
+    parameters=Donchian,
+    min_candles=lambda parameters: max(parameters.entry, parameters.exit) + 2,
+    judge=judge,
+)

@@ -1,0 +1,64 @@
+"""Follow the momentum when the MACD line crosses its signal line."""
+
+from __future__ import annotations
+
+import talib
+
+from engine.domain.model import Action, Candles
+from services.strategy.indicators import atr, crossing, share
+from services.strategy.strategy import (
+    Holding,
+    Opinion,
+    Parameters,
+    Strategy,
+    confidence,
+    require_at_least,
+    require_below,
+)
+
+FULL_MOVE_ATR = 0.15
+
+
+class Macd(Parameters, frozen=True, kw_only=True):
+    """Lengths of the averages, in candles."""
+
+    fast: int = 12
+    slow: int = 26
+    signal: int = 9
+
+    def __post_init__(self) -> None:
+        require_at_least("fast", self.fast, 2)
+        require_below("fast", self.fast, "slow", self.slow)
+        require_at_least("signal", self.signal, 1)
+
+
+def judge(candles: Candles, _holding: Holding | None, parameters: Macd) -> Opinion | None:
+    """Buy when the MACD line crosses above its signal line at the last candle, sell below it.
+
+    Confidence: how fast momentum turned. 0.5 where the lines barely touch, 1 where the last
+    candle alone moved the histogram by 0.15 ATR(14).
+    """
+    _, _, histogram = talib.MACD(candles.close, parameters.fast, parameters.slow, parameters.signal)
+    direction = crossing(histogram)
+    if direction == 0:
+        return None
+    moved = abs(float(histogram[-1] - histogram[-2]))
+    side = "above" if direction > 0 else "below"
+    return Opinion(
+        action=Action.BUY if direction > 0 else Action.SELL,
+        confidence=confidence(share(moved, FULL_MOVE_ATR * atr(candles))),
+        reason=(
+            f"MACD({parameters.fast}, {parameters.slow}) crossed {side} "
+            f"its signal({parameters.signal})"
+        ),
+    )
+
+
+STRATEGY = Strategy(
+    name="macd",
+    version="1",
+    parameters=Macd,
+    # Exponential averages remember: a further slow period lets the start fade.
+    min_candles=lambda parameters: 2 * parameters.slow + parameters.signal + 1,
+    judge=judge,
+)

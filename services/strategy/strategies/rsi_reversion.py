@@ -1,0 +1,68 @@
+"""Bet on the return when the relative strength index leaves an extreme."""
+
+from __future__ import annotations
+
+import talib
+
+from engine.domain.model import Action, Candles
+from services.strategy.indicators import crossing
+from services.strategy.strategy import (
+    Holding,
+    Opinion,
+    Parameters,
+    Strategy,
+    confidence,
+    require_at_least,
+    require_below,
+)
+
+FULL_DEPTH = 10.0  # points of RSI
+
+
+class RsiReversion(Parameters, frozen=True, kw_only=True):
+    """Period in candles; the two levels in points of RSI, 0 to 100."""
+
+    period: int = 14
+    oversold: float = 30.0
+    overbought: float = 70.0
+
+    def __post_init__(self) -> None:
+        require_at_least("period", self.period, 2)
+        require_at_least("oversold", self.oversold, 0)
+        require_below("oversold", self.oversold, "overbought", self.overbought)
+        require_at_least("100 - overbought", 100 - self.overbought, 0)
+
+
+def judge(candles: Candles, _holding: Holding | None, parameters: RsiReversion) -> Opinion | None:
+    """Buy when RSI rises back above `oversold` at the last candle, sell when it falls back.
+
+    Confidence: how deep the extreme was that it comes from, over the last `period` candles.
+    0.5 at the level itself, 1 at 10 points of RSI beyond it.
+    """
+    rsi = talib.RSI(candles.close, parameters.period)
+    recent = rsi[-parameters.period :]
+    if crossing(rsi - parameters.oversold) > 0:
+        depth = parameters.oversold - float(recent.min())
+        return _opinion(Action.BUY, depth, f"back above {parameters.oversold:g}", parameters)
+    if crossing(rsi - parameters.overbought) < 0:
+        depth = float(recent.max()) - parameters.overbought
+        return _opinion(Action.SELL, depth, f"back below {parameters.overbought:g}", parameters)
+    return None
+
+
+def _opinion(action: Action, depth: float, what: str, parameters: RsiReversion) -> Opinion:
+    return Opinion(
+        action=action,
+        confidence=confidence(depth / FULL_DEPTH),
+        reason=f"RSI({parameters.period}) {what}, {depth:.1f} points deep",
+    )
+
+
+STRATEGY = Strategy(
+    name="rsi_reversion",
+    version="1",
+    parameters=RsiReversion,
+    # Wilder's average remembers: after four periods the start weighs under a twentieth.
+    min_candles=lambda parameters: 4 * parameters.period + 1,
+    judge=judge,
+)
