@@ -36,3 +36,22 @@ def parse_decimal(written: str) -> Decimal:
     if value.adjusted() >= MAX_WHOLE_DIGITS:
         raise ValueError(f"more than {MAX_WHOLE_DIGITS} whole digits: {shown}")
     return plain(value)
+
+
+def parse_amount(written: str, field: str) -> Decimal:
+    """The value of decimal text, at least 0. Raises ValueError that names `field`."""
+    try:
+        value = parse_decimal(written)
+    except ValueError as exc:
+        raise ValueError(f"{field}: {exc}") from exc
+    if value < 0:
+        raise ValueError(f"{field}: must not be negative")
+    return value
+
+
+def parse_positive(written: str, field: str) -> Decimal:
+    """The value of decimal text, above 0. Raises ValueError that names `field`."""
+    value = parse_amount(written, field)
+    if value == 0:
+        raise ValueError(f"{field}: must be above 0")
+    return value

@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from engine.domain.decimals import decimal_text, parse_decimal
+from engine.domain.decimals import decimal_text, parse_amount, parse_decimal, parse_positive
 from engine.domain.messages import EquityPoint
 from engine.domain.model import Fill, PortfolioSnapshot, Position, Side
 
@@ -19,25 +19,6 @@ Amount = Annotated[str, Meta(min_length=1, max_length=64, description="decimal t
 Sequence64 = Annotated[int, Meta(ge=0, le=2**62)]
 MAX_FILLS = 5000
 MAX_PRICES = 20000
-
-
-def positive(written: str, field: str) -> Decimal:
-    """The value of decimal text above 0. Raises ValueError naming the field."""
-    value = not_negative(written, field)
-    if value == 0:
-        raise ValueError(f"{field}: must be above 0")
-    return value
-
-
-def not_negative(written: str, field: str) -> Decimal:
-    """The value of decimal text, at least 0. Raises ValueError naming the field."""
-    try:
-        value = parse_decimal(written)
-    except ValueError as exc:
-        raise ValueError(f"{field}: {exc}") from exc
-    if value < 0:
-        raise ValueError(f"{field}: must not be negative")
-    return value
 
 
 class FillBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -55,9 +36,9 @@ class FillBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     strategy: Annotated[str, Meta(max_length=128)]
 
     def __post_init__(self) -> None:
-        positive(self.quantity, "quantity")
-        positive(self.price, "price")
-        not_negative(self.fee, "fee")
+        parse_positive(self.quantity, "quantity")
+        parse_positive(self.price, "price")
+        parse_amount(self.fee, "fee")
 
     def fill(self) -> Fill:
         """As a value."""
@@ -104,7 +85,7 @@ class MarksBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only
 
     def values(self) -> dict[str, Decimal]:
         """The prices as decimals. Raises ValueError naming the symbol."""
-        return {symbol: positive(price, symbol) for symbol, price in self.prices.items()}
+        return {symbol: parse_positive(price, symbol) for symbol, price in self.prices.items()}
 
 
 class MarksAnswer(msgspec.Struct, frozen=True, kw_only=True):
