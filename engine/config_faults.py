@@ -7,8 +7,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
-from engine.config_keys import LEAVES, SECTIONS, Path, allowed, is_secret, nearest, types_of
+from engine.config_keys import (
+    LEAVES,
+    SECTIONS,
+    Path,
+    allowed,
+    is_secret,
+    keys_beside,
+    nearest,
+    types_of,
+)
 from engine.telemetry import MASK, is_secret_name, redact
 
 Origins = Mapping[Path, str]
@@ -45,12 +55,12 @@ def shown(path: tuple[str | int, ...], value: object) -> str:
 
 def fault_lines(error: ValidationError, data: dict[str, Any], origins: Origins) -> list[str]:
     """The models' errors, each key once."""
-    lines: dict[tuple[str | int, ...], str] = {}
+    found: dict[tuple[str | int, ...], list[ErrorDetails]] = {}
     for detail in error.errors(include_url=False, include_context=True):
-        kind = detail["type"]
-        path = detail["loc"] if kind == "missing" else _within(data, detail["loc"])
-        lines.setdefault(path, _line(kind, path, detail, origins))
-    return list(lines.values())
+        location = detail["loc"]
+        path = location if detail["type"] == "missing" else _within(data, location)
+        found.setdefault(path, []).append(detail)
+    return [_line(path, details, data, origins) for path, details in found.items()]
 
 
 def _within(data: Any, location: tuple[str | int, ...]) -> tuple[str | int, ...]:
@@ -63,27 +73,45 @@ def _within(data: Any, location: tuple[str | int, ...]) -> tuple[str | int, ...]
     return location
 
 
-def _line(kind: str, path: tuple[str | int, ...], detail: Any, origins: Origins) -> str:
-    name, value = named(path, origins), shown(path, detail["input"])
-    if kind == "extra_forbidden":
-        return f"{name}: unknown key (was {value}); {_suggestion(path)}"
+def _line(
+    path: tuple[str | int, ...],
+    details: list[ErrorDetails],
+    data: dict[str, Any],
+    origins: Origins,
+) -> str:
+    name, first = named(path, origins), details[0]
     keys = tuple(str(part) for part in path)
-    if kind == "missing":
+    if first["type"] == "missing":
         return f"{name}: missing"
-    if kind == "value_error":
-        reason = str(detail["ctx"]["error"])
-        is_leaf = keys in LEAVES
-        return f"{name}: was {value}; allowed: {reason}" if is_leaf else f"{name}: {reason}"
-    words = allowed(keys) or str(detail["msg"]).removeprefix("Input should be ")
-    return f"{name}: was {value}; allowed: {words}"
+    value = _value_at(data, path)
+    if first["type"] == "extra_forbidden":
+        near = nearest(keys)
+        # What was meant for a secret is one, however its key is spelt.
+        was = MASK if near is not None and is_secret(near) else shown(path, value)
+        return f"{name}: unknown key (was {was}); {_suggestion(keys, near)}"
+    reason = " or ".join(_reason(detail) for detail in details)
+    if first["type"] == "value_error" and keys not in LEAVES:
+        return f"{name}: {reason}"
+    words = reason if first["type"] == "value_error" else allowed(keys) or reason
+    return f"{name}: was {shown(path, value)}; allowed: {words}"
 
 
-def _suggestion(path: tuple[str | int, ...]) -> str:
-    keys = tuple(str(part) for part in path)
-    near = nearest(keys)
+def _reason(detail: ErrorDetails) -> str:
+    if detail["type"] == "value_error":
+        return str(detail["ctx"]["error"])
+    return detail["msg"].removeprefix("Input should be ")
+
+
+def _value_at(data: Any, path: tuple[str | int, ...]) -> object:
+    for part in path:
+        data = data[part]
+    return data
+
+
+def _suggestion(keys: Path, near: Path | None) -> str:
     if near is not None:
         return f"nearest known key: {dotted(near)}"
-    known = SECTIONS.get(keys[:-1], ())
+    known = keys_beside(keys)
     return f"known keys here: {' '.join(known)}" if known else "no such key is known"
 
 

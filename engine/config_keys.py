@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator
 from decimal import Decimal
 from types import NoneType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, TypeGuard, Union, get_args, get_origin
 
 import annotated_types
 from pydantic import SecretStr
@@ -40,7 +40,11 @@ def _leaves(model: type[Section], above: Path) -> Iterator[tuple[Path, FieldInfo
 def section_of(field: FieldInfo) -> type[Section] | None:
     """The section that a field holds; None for a leaf."""
     kind = field.annotation
-    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
+    return kind if _is_section(kind) else None
+
+
+def _is_section(kind: Any) -> TypeGuard[type[Section]]:
+    return isinstance(kind, type) and issubclass(kind, Section)
 
 
 LEAVES: dict[Path, FieldInfo] = dict(_leaves(Settings, ()))
@@ -122,13 +126,25 @@ def _bounds(field: FieldInfo) -> str:
     return f", {', '.join(words)}" if words else ""
 
 
+def keys_beside(path: Path) -> tuple[str, ...]:
+    """The keys that are known where `path` stands; of a list's entry too."""
+    field = LEAVES.get(path[:-2])
+    entries = [kind for kind in get_args(field.annotation) if _is_section(kind)] if field else []
+    if entries:
+        return tuple(entries[0].model_fields)
+    return SECTIONS.get(path[:-1], ())
+
+
 def nearest(path: Path) -> Path | None:
     """The known key that an unknown one was probably meant to be."""
-    siblings = SECTIONS.get(path[:-1], ())
+    siblings = keys_beside(path)
     close = difflib.get_close_matches(path[-1], siblings, n=1, cutoff=0.6)
     if close:
         return (*path[:-1], close[0])
-    dotted = {".".join(known): known for known in [*LEAVES, *SECTIONS] if known}
+    if any(path[:length] in LEAVES for length in range(1, len(path))):
+        return None
+    elsewhere = [known for known in (*LEAVES, *SECTIONS) if known != path[: len(known)]]
+    dotted = {".".join(known): known for known in elsewhere}
     same_name = [known for known in dotted.values() if known[-1] == path[-1]]
     if same_name:
         return same_name[0]

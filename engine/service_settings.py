@@ -172,6 +172,9 @@ class Monitoring(Service):
     rate_limit: Annotated[str, Field(pattern=r"^[1-9]\d*/(second|minute|hour)$")] = "100/second"
     max_answer_bytes: Annotated[int, Field(ge=1024)] = 1048576
     webhooks: tuple[str, ...] = ()
+    webhook_timeout_s: Seconds = 5
+    webhook_tries: Count = 3
+    webhook_pause_s: Seconds = 1
     keep_events: Count = 100000
     spool_events: Count = 10000
 

@@ -2,13 +2,14 @@
 
 from web.application import create_app, metrics_registry
 from web.keys import KeyRing, Scope
-from web.problems import Problem
+from web.problems import FieldError, Problem, unprocessable
 from web.requests import caller, cycle_id, request_id
 from web.routing import Answer, route
 from web.server import RunningServer, serve
 
 __all__ = [
     "Answer",
+    "FieldError",
     "KeyRing",
     "Problem",
     "RunningServer",
@@ -20,4 +21,5 @@ __all__ = [
     "request_id",
     "route",
     "serve",
+    "unprocessable",
 ]

@@ -47,11 +47,12 @@ def create_app(
     Raises ConfigError when `host`, which it will be bound to, is off loopback and there is no
     key. `health` answers {"status": "ok" | "degraded" | "down", ...}; "down" is sent as 503.
     """
+    site = Site(name, title, version, description, keys, CollectorRegistry())
     if not keys and not is_loopback(host):
-        raise ConfigError([_no_key(name, host)])
+        raise ConfigError([_no_key(site, host)])
     app = Flask(name, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
-    app.extensions["web"] = Site(name, title, version, description, keys, CollectorRegistry())
+    app.extensions["web"] = site
     _add_hooks(app)
     _add_error_answers(app)
     _add_common_routes(app, health)
@@ -63,14 +64,12 @@ def metrics_registry(app: Flask) -> CollectorRegistry:
     return site_of(app).registry
 
 
-def _no_key(name: str, host: str) -> str:
-    if name in {"market_data", "strategy", "portfolio", "execution", "monitoring"}:
-        section, remedy = f"services.{name}", f"SERVICES__{name.upper()}__KEY"
-    else:
-        section, remedy = "trading_engine", "TRADING_ENGINE_API_KEY"
+def _no_key(site: Site, host: str) -> str:
+    is_service = site.section.startswith("services.")
+    variable = f"SERVICES__{site.name.upper()}__KEY" if is_service else "TRADING_ENGINE_API_KEY"
     return (
-        f"{section}.host: was {host!r}, which is off loopback, and no key is set; "
-        f"set {remedy} or {section}.host: 127.0.0.1"
+        f"{site.section}.host: was {host!r}, which is off loopback, and no key is set; "
+        f"set {variable}, or {site.section}.host to 127.0.0.1"
     )
 
 

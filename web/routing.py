@@ -10,6 +10,7 @@ import msgspec
 from flask import Flask, Response, request
 from prometheus_client import CollectorRegistry
 
+from engine.service_settings import SERVICES
 from web.decoding import Nothing, decode_body, decode_query
 from web.keys import KeyRing, Scope
 
@@ -56,6 +57,11 @@ class Site:
     keys: KeyRing
     registry: CollectorRegistry
     routes: dict[str, Route] = field(default_factory=dict)
+
+    @property
+    def section(self) -> str:
+        """Where this server's host and port are configured."""
+        return f"services.{self.name}" if self.name in SERVICES else "trading_engine"
 
 
 def site_of(app: Flask) -> Site:

@@ -79,7 +79,7 @@ def serve(app: Flask, host: str, port: int, threads: int) -> RunningServer:
     """
     limit = int(app.config["MAX_CONTENT_LENGTH"]) + _READ_BEYOND_LIMIT_BYTES
     sockets: dict[int, Any] = {}
-    name = site_of(app).name
+    site = site_of(app)
     try:
         server = create_server(
             app,
@@ -91,10 +91,11 @@ def serve(app: Flask, host: str, port: int, threads: int) -> RunningServer:
         )
     except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else str(exc)
-        fault = f"{name}: cannot listen on {host}:{port} ({reason})"
-        raise ConfigError([f"{fault}: end what listens there or set another port"]) from exc
+        fault = f"{site.section}.port: cannot listen on {host}:{port} ({reason})"
+        remedy = f"end what listens there, or set {site.section}.port to another one"
+        raise ConfigError([f"{fault}; {remedy}"]) from exc
     server.channel_class = _Channel
-    return RunningServer(server, sockets, name)
+    return RunningServer(server, sockets, site.name)
 
 
 def _bracketed(host: str) -> str:
