@@ -45,10 +45,9 @@ def environment(symbols: int) -> dict[str, str]:
 
 def worker_memory(stack: Stack) -> float:
     """Resident memory of all worker processes, in MB."""
-    assert stack.process is not None
     workers = [
         process
-        for process in psutil.Process(stack.process.pid).children(recursive=True)
+        for process in psutil.Process(stack.pid).children(recursive=True)
         if "worker" in " ".join(process.cmdline())
     ]
     return sum(process.memory_info().rss for process in workers) / MEGABYTE
@@ -56,8 +55,7 @@ def worker_memory(stack: Stack) -> float:
 
 def cpu_seconds(stack: Stack) -> float:
     """CPU seconds of every process of the product so far."""
-    assert stack.process is not None
-    root = psutil.Process(stack.process.pid)
+    root = psutil.Process(stack.pid)
     times = [process.cpu_times() for process in (root, *root.children(recursive=True))]
     return sum(each.user + each.system for each in times)
 
@@ -90,14 +88,16 @@ def timed_cycle(stack: Stack) -> tuple[Row, float]:
 
 def measure(symbols: int, runs: int) -> list[Row]:
     """The cold cycle, then `runs` cycles with one new candle each."""
-    with tempfile.TemporaryDirectory() as folder:
-        with running(Path(folder), **environment(symbols)) as stack:
-            before = cpu_seconds(stack)
-            report, wall = timed_cycle(stack)
-            cold = row("cold", symbols, [report], [wall], cpu_seconds(stack) - before)
-            before = cpu_seconds(stack)
-            results = [timed_cycle(stack) for _ in range(runs)]
-            used = cpu_seconds(stack) - before
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running(Path(folder), **environment(symbols)) as stack,
+    ):
+        before = cpu_seconds(stack)
+        report, wall = timed_cycle(stack)
+        cold = row("cold", symbols, [report], [wall], cpu_seconds(stack) - before)
+        before = cpu_seconds(stack)
+        results = [timed_cycle(stack) for _ in range(runs)]
+        used = cpu_seconds(stack) - before
     step = row("step", symbols, [each for each, _ in results], [wall for _, wall in results], used)
     return [cold, step]
 
@@ -105,12 +105,14 @@ def measure(symbols: int, runs: int) -> list[Row]:
 def memory(symbols: int, cycles: int) -> list[float]:
     """Resident memory of the workers, in MB, after each tenth cycle."""
     samples = []
-    with tempfile.TemporaryDirectory() as folder:
-        with running(Path(folder), **environment(symbols)) as stack:
-            for number in range(1, cycles + 1):
-                stack.cycle()
-                if number % 10 == 0:
-                    samples.append(round(worker_memory(stack), 1))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running(Path(folder), **environment(symbols)) as stack,
+    ):
+        for number in range(1, cycles + 1):
+            stack.cycle()
+            if number % 10 == 0:
+                samples.append(round(worker_memory(stack), 1))
     return samples
 
 
@@ -129,10 +131,12 @@ def write(rows: list[Row], samples: list[float], cycles: int) -> Path:
     text = [
         "# Seconds a cycle",
         "",
-        f"Measured {datetime.now(UTC):%Y-%m-%d} with `./dev bench cycle` on {psutil.cpu_count()} "
-        f"cores ({platform.machine()}), Python {platform.python_version()}; everything on one "
-        "machine, reference services included. `step` is a cycle with one new candle a symbol. "
-        "`fetch`, `evaluate` and `risk` are the slowest batch's; `wall_s` is seen by the client.",
+        (
+            f"Measured {datetime.now(UTC):%Y-%m-%d} with `./dev bench cycle` on {psutil.cpu_count()} "
+            f"cores ({platform.machine()}), Python {platform.python_version()}; everything on one "
+            "machine, reference services included. `step` is a cycle with one new candle a symbol. "
+            "`fetch`, `evaluate` and `risk` are the slowest batch's; `wall_s` is seen by the client."
+        ),
         "",
         table(rows),
     ]

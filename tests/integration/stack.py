@@ -72,6 +72,12 @@ class Stack:
         self.process: subprocess.Popen[bytes] | None = None
         self.output = folder / "output.txt"
 
+    @property
+    def pid(self) -> int:
+        """The process that was started."""
+        assert self.process is not None
+        return self.process.pid
+
     def start(self, seconds: float = 60) -> None:
         """Start and wait until the API answers and a worker lives."""
         with self.output.open("ab") as output:
