@@ -12,6 +12,7 @@ from uuid import uuid4
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
+import web
 from engine.domain.matching import Terms
 from engine.errors import ConfigError
 from engine.settings import Settings
@@ -21,7 +22,7 @@ from services.execution.limits import HardLimits
 from services.execution.prices import HttpPrices, PriceSource
 from services.execution.routes import add_control_routes, add_order_routes
 from services.execution.store import open_store
-from web import KeyRing, create_app
+from web import KeyRing
 
 FILE_NAME = "execution.sqlite"
 # Quote, candle and, now and then, the list: all three within what the sender of an order waits.
@@ -33,7 +34,7 @@ def wall_time() -> datetime:
     return datetime.now(UTC)
 
 
-def create_execution(
+def create_app(
     settings: Settings,
     *,
     prices: PriceSource | None = None,
@@ -46,7 +47,7 @@ def create_execution(
     """
     section = settings.services.execution
     desk = _desk(settings, prices or _http_prices(settings), now, pause)
-    app = create_app(
+    app = web.create_app(
         name="execution",
         title="Execution",
         version="1.0",

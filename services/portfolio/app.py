@@ -10,6 +10,7 @@ from typing import Any
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
+import web
 from engine.domain.account import Oversold
 from engine.domain.decimals import decimal_text
 from engine.domain.messages import FillsApplied
@@ -25,7 +26,7 @@ from services.portfolio.contract import (
     portfolio_answer,
 )
 from services.portfolio.store import Gap, Mismatch, PortfolioStore
-from web import KeyRing, Problem, create_app, route
+from web import KeyRing, Problem, route
 
 log = get_logger(__name__)
 
@@ -39,7 +40,7 @@ def wall_time() -> datetime:
     return datetime.now(UTC)
 
 
-def create_portfolio(settings: Settings, *, now: Callable[[], datetime] = wall_time) -> Flask:
+def create_app(settings: Settings, *, now: Callable[[], datetime] = wall_time) -> Flask:
     """The service's app on `data_dir/portfolio.sqlite`. Raises ConfigError."""
     section = settings.services.portfolio
     store = PortfolioStore(
@@ -49,7 +50,7 @@ def create_portfolio(settings: Settings, *, now: Callable[[], datetime] = wall_t
         cash=section.cash,
         busy_timeout_s=settings.ledger.busy_timeout_s,
     )
-    app = create_app(
+    app = web.create_app(
         name="portfolio",
         title="Portfolio",
         version="1.0",
