@@ -132,10 +132,11 @@ def write(rows: list[Row], samples: list[float], cycles: int) -> Path:
         "# Seconds a cycle",
         "",
         (
-            f"Measured {datetime.now(UTC):%Y-%m-%d} with `./dev bench cycle` on {psutil.cpu_count()} "
-            f"cores ({platform.machine()}), Python {platform.python_version()}; everything on one "
-            "machine, reference services included. `step` is a cycle with one new candle a symbol. "
-            "`fetch`, `evaluate` and `risk` are the slowest batch's; `wall_s` is seen by the client."
+            f"Measured {datetime.now(UTC):%Y-%m-%d} with `./dev bench cycle` on "
+            f"{psutil.cpu_count()} cores ({platform.machine()}), Python "
+            f"{platform.python_version()}; everything on one machine, reference services "
+            "included. `step` is a cycle with one new candle a symbol; `fetch`, `evaluate` and "
+            "`risk` are the slowest batch's; `wall_s` is what the client waits."
         ),
         "",
         table(rows),
