@@ -1,0 +1,161 @@
+"""The parts of the engine on one machine, in the order they start."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from engine.errors import ConfigError
+from engine.service_settings import SERVICES, ServiceName
+from engine.settings import Settings
+from launcher import answers
+from launcher.child import Endpoint, Part
+from launcher.ports import Claim
+
+PROCESSES_PER_CORE = 4
+CELERY = (sys.executable, "-m", "celery", "-A", "tasks.app")
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+# SIGTERM lets a worker finish what it can within celery.soft_shutdown_s, no longer
+SOFT_STOP = {"REMAP_SIGTERM": "SIGQUIT"}
+WORKER_RESERVE_MARGIN_S = 0.5
+WORKER_RESERVE_MOST_S = 6.5
+
+WorkerProbe = Callable[[str], Callable[[], bool]]
+
+
+def local_services(settings: Settings) -> tuple[ServiceName, ...]:
+    """The services without an address: their reference implementations run here."""
+    return tuple(name for name in SERVICES if not settings.services.named(name).url)
+
+
+def claims(settings: Settings) -> list[Claim]:
+    """Every port that the parts will listen on."""
+    engine = settings.trading_engine
+    found = [
+        Claim(
+            "trading_engine.port",
+            engine.host,
+            engine.port,
+            "stop what listens there or choose another: ./dev up --port PORT",
+        )
+    ]
+    found += [
+        Claim(
+            f"services.{name}.port",
+            settings.services.named(name).host,
+            settings.services.named(name).port,
+            f"choose another: SERVICES__{name.upper()}__PORT=PORT",
+        )
+        for name in local_services(settings)
+    ]
+    if settings.flower.enabled:
+        remedy = "choose another: FLOWER__PORT=PORT, or FLOWER__ENABLED=false"
+        found.append(Claim("flower.port", settings.flower.host, settings.flower.port, remedy))
+    if not settings.redis.url and settings.redis.port:
+        remedy = "choose another: REDIS__PORT=PORT, or 0 for a free one"
+        found.append(Claim("redis.port", "127.0.0.1", settings.redis.port, remedy))
+    return found
+
+
+def check_exposure(settings: Settings) -> None:
+    """Raises ConfigError where something would be reachable from outside without a key."""
+    faults = []
+    engine, api, flower = settings.trading_engine, settings.api, settings.flower
+    if engine.host not in LOOPBACK and not api.key.get_secret_value() and not api.keys_file:
+        faults.append(
+            f"trading_engine.host: {engine.host} is reached from outside, which needs a key; "
+            "set TRADING_ENGINE_API_KEY (32 random bytes or more), or add --make-key"
+        )
+    if flower.enabled and flower.host not in LOOPBACK and not flower.basic_auth.get_secret_value():
+        faults.append(
+            f"flower.host: {flower.host} is reached from outside, which needs "
+            "flower.basic_auth: FLOWER__BASIC_AUTH=USER:PASSWORD"
+        )
+    if faults:
+        raise ConfigError(faults)
+
+
+def parts(settings: Settings, worker_answers: WorkerProbe, beat_answers: Endpoint) -> list[Part]:
+    """Everything after Redis and the ledger, in the order to start."""
+    found = [
+        *_services(settings),
+        _worker(
+            settings, "worker", "cycle,batch,execute", batch_processes(settings), worker_answers
+        ),
+        _worker(settings, "upkeep", "upkeep", settings.workers.upkeep, worker_answers),
+        _beat(beat_answers),
+    ]
+    if settings.flower.enabled:
+        found.append(_flower(settings))
+    return [*found, _api(settings)]
+
+
+def batch_processes(settings: Settings) -> int:
+    """How many processes the batch worker gets; by default four a core."""
+    return settings.workers.processes or PROCESSES_PER_CORE * (os.cpu_count() or 1)
+
+
+def reached(host: str, port: int) -> str:
+    """The address under which this machine reaches a server bound to `host`."""
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(host, host)  # noqa: S104
+    return f"http://{name}:{port}"
+
+
+def _services(settings: Settings) -> list[Part]:
+    names = local_services(settings)
+    if not names:
+        return []
+    endpoints = []
+    for name in names:
+        service = settings.services.named(name)
+        address = reached(service.host, service.port)
+        probe = answers.http(f"{address}/health", accept_any=True)
+        endpoints.append(Endpoint(name.replace("_", " "), address, probe))
+    command = (sys.executable, "-m", "services", *names)
+    return [Part("services", command, tuple(endpoints), reserve_s=2)]
+
+
+def _worker(
+    settings: Settings, name: str, queues: str, processes: int, answers_as: WorkerProbe
+) -> Part:
+    address = f"{processes} {'process' if processes == 1 else 'processes'}, queues {queues}"
+    command = (
+        *CELERY,
+        "worker",
+        *("-Q", queues, "-n", f"{name}@%h", "--concurrency", str(processes)),
+        *("--prefetch-multiplier", "1", "--without-gossip", "--without-mingle"),
+    )
+    soft = settings.celery.soft_shutdown_s + WORKER_RESERVE_MARGIN_S
+    reserve = min(soft, WORKER_RESERVE_MOST_S) if name == "worker" else 1.5
+    endpoint = Endpoint(name, address, answers_as(name))
+    environment = {**SOFT_STOP, "TRADING_ENGINE_COMPONENT": name}
+    return Part(name, command, (endpoint,), reserve_s=reserve, environment=environment)
+
+
+def _beat(endpoint: Endpoint) -> Part:
+    command = (*CELERY, "beat", "-S", "redbeat.RedBeatScheduler", "--pidfile=")
+    environment = {"TRADING_ENGINE_COMPONENT": "beat"}
+    return Part("beat", command, (endpoint,), reserve_s=0.5, environment=environment)
+
+
+def _flower(settings: Settings) -> Part:
+    flower = settings.flower
+    address = reached(flower.host, flower.port)
+    command = (*CELERY, "flower", f"--address={flower.host}", f"--port={flower.port}")
+    secret = flower.basic_auth.get_secret_value()
+    return Part(
+        "flower",
+        command,
+        (Endpoint("flower", address, answers.http(f"{address}/healthcheck")),),
+        reserve_s=0.5,
+        environment={"FLOWER_BASIC_AUTH": secret} if secret else {},  # not for the process list
+        hidden_prefix="FLOWER_",  # it takes each such variable for an option, and fails on ours
+    )
+
+
+def _api(settings: Settings) -> Part:
+    engine = settings.trading_engine
+    address = reached(engine.host, engine.port)
+    probe = answers.http(f"{address}/health/live")
+    return Part("api", (sys.executable, "api.py"), (Endpoint("api", address, probe),))

@@ -1,0 +1,106 @@
+"""One readable line for each closed cycle, read from the engine's own API."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import requests
+
+from launcher.terminal import Terminal
+
+POLL_S = 1.0
+ASK_S = 2.0
+ASKED = 20
+KNOWN = 200
+TONES = {"COMPLETED": "good", "DEGRADED": "warn", "SKIPPED": "warn"}
+
+Json = Mapping[str, Any]
+
+
+def describe(report: Json, status: Json, currency: str) -> str:
+    """The line for a closed cycle: a CycleReport and `GET /status` as JSON."""
+    orders, signals = report["orders"], report["signals"]
+    words = [
+        str(report["finished_at"])[11:19],
+        "SIMULATED" if status.get("simulated") else str(status.get("mode", "paper")).upper(),
+        f"{report['status']:<9}",
+        _count(report["symbols"]["selected"], "symbol"),
+        _count(signals["received"], "signal"),
+        f"{_count(orders['filled'], 'order')} filled, {orders['denied']} denied",
+        f"equity {_money((status.get('portfolio') or {}).get('equity'))} {currency}",
+        f"{report.get('duration_s') or 0:.1f} s",
+    ]
+    degraded = ", ".join(str(one.get("service")) for one in report.get("degraded") or ())
+    return "  ".join([*words, f"degraded: {degraded}"] if degraded else words)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:>3} {noun}{' ' if number == 1 else 's'}"
+
+
+def _money(text: object) -> str:
+    try:
+        return f"{Decimal(str(text)):,.2f}"
+    except InvalidOperation:
+        return "not known"
+
+
+class CycleWatch(threading.Thread):
+    """Asks the API each second and prints the cycles closed since the watch began."""
+
+    def __init__(self, *, terminal: Terminal, base_url: str, key: str, currency: str) -> None:
+        super().__init__(name="cycle-watch", daemon=True)
+        self._terminal = terminal
+        self._base_url = base_url
+        self._currency = currency
+        self._ended = threading.Event()
+        self._session = requests.Session()
+        self._session.trust_env = False
+        if key:
+            self._session.headers["Authorization"] = f"Bearer {key}"
+        self._known: list[str] | None = None
+
+    def run(self) -> None:
+        """Until `end` is called."""
+        while not self._ended.wait(POLL_S):
+            self.look()
+
+    def end(self) -> None:
+        """Ends the watch; it prints nothing more."""
+        self._ended.set()
+
+    def look(self) -> None:
+        """Prints what was closed since the last look, the oldest first. Never raises."""
+        try:
+            reports = [one for one in self._get(f"/cycles?limit={ASKED}")["items"] if _closed(one)]
+            fresh = self._fresh(reports)
+            status = self._get("/status") if fresh else {}
+            for report in fresh:
+                line = describe(report, status, self._currency)
+                tone = TONES.get(report["status"], "bad")
+                if not self._ended.is_set():
+                    self._terminal.line(self._terminal.paint(tone, line))
+        except (requests.RequestException, ValueError, KeyError, TypeError):
+            return  # the supervisor says what is wrong with the API
+
+    def _fresh(self, reports: list[Json]) -> list[Json]:
+        if self._known is None:
+            # history of earlier runs is not news
+            self._known = [str(one["cycle_id"]) for one in reports]
+            return []
+        fresh = [one for one in reversed(reports) if one["cycle_id"] not in self._known]
+        self._known = [*self._known, *(str(one["cycle_id"]) for one in fresh)][-KNOWN:]
+        return fresh
+
+    def _get(self, path: str) -> Json:
+        reply = self._session.get(self._base_url + path, timeout=ASK_S)
+        reply.raise_for_status()
+        answer: Json = reply.json()
+        return answer
+
+
+def _closed(report: Json) -> bool:
+    return bool(report.get("finished_at"))
