@@ -1,0 +1,154 @@
+"""Candles and the last good symbol list in Redis: read often, lost at any moment, never trusted.
+
+A value is signed with a key that only the ledger holds, over its own Redis key and its content:
+who can write to Redis can cost a fetch, not plant a candle. Whatever goes wrong is a miss.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import struct
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import redis
+
+from engine.domain.messages import SymbolList
+from engine.domain.model import Candles
+from engine.redis_link import RedisAway, RedisLink
+
+SIGNATURE_BYTES = 32
+CANDLE_BYTES = 48
+KEYS_PER_CALL = 100
+_FORMAT = b"C1"
+_COLUMNS = 6
+_SAVED_AT = struct.Struct("<d")
+
+
+class RedisCandleCache:
+    """Port CandleCache. `namespace` names the feed: two feeds or replays share no key.
+
+    `wall` gives epoch seconds, for the age of the symbol list.
+    """
+
+    def __init__(
+        self,
+        link: RedisLink,
+        *,
+        secret: bytes,
+        namespace: str,
+        ttl_s: float = 86_400,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._link = link
+        self._secret = secret[:64]
+        feed = hashlib.blake2b(namespace.encode(), digest_size=8).hexdigest()
+        self._prefix = f"trading:cache:{feed}:"
+        self._ttl_ms = max(int(ttl_s * 1000), 1)
+        self._wall = wall
+
+    def load(self, symbols: Sequence[str], timeframe: str) -> dict[str, Candles]:
+        """Cached candles of those symbols that have any."""
+        found: dict[str, Candles] = {}
+        for start in range(0, len(symbols), KEYS_PER_CALL):
+            part = symbols[start : start + KEYS_PER_CALL]
+            keys = [self._candle_key(symbol, timeframe) for symbol in part]
+            for symbol, key, value in zip(part, keys, self._get(keys), strict=False):
+                payload = self._opened(key, value)
+                candles = None if payload is None else _unpacked(payload)
+                if candles is not None:
+                    found[symbol] = candles
+        return found
+
+    def save(self, candles: dict[str, Candles], timeframe: str) -> None:
+        """Keep candles, replacing what was kept of the same symbols."""
+        items = list(candles.items())
+        for start in range(0, len(items), KEYS_PER_CALL):
+            part = items[start : start + KEYS_PER_CALL]
+            self._set(
+                {self._candle_key(symbol, timeframe): _packed(value) for symbol, value in part}
+            )
+
+    def load_symbols(self) -> SymbolList | None:
+        """The last good symbol list."""
+        found = self.load_aged_symbols()
+        return None if found is None else found[0]
+
+    def load_aged_symbols(self) -> tuple[SymbolList, float] | None:
+        """The last good symbol list and its age in seconds."""
+        key = self._prefix + "symbols"
+        payload = self._opened(key, next(iter(self._get([key])), None))
+        if payload is None or len(payload) < _SAVED_AT.size:
+            return None
+        (saved_at,) = _SAVED_AT.unpack(payload[: _SAVED_AT.size])
+        try:
+            symbols = msgspec.json.decode(payload[_SAVED_AT.size :], type=SymbolList)
+        except ValueError:  # written by another version
+            return None
+        return symbols, max(self._wall() - saved_at, 0.0)
+
+    def save_symbols(self, symbols: SymbolList) -> None:
+        """Keep the symbol list."""
+        payload = _SAVED_AT.pack(self._wall()) + msgspec.json.encode(symbols)
+        self._set({self._prefix + "symbols": payload})
+
+    def _candle_key(self, symbol: str, timeframe: str) -> str:
+        return f"{self._prefix}{timeframe}:{symbol}"
+
+    def _get(self, keys: Sequence[str]) -> list[bytes | None]:
+        if not keys:
+            return []
+        try:
+            values: list[Any] = self._link.run(lambda client: list(client.mget(list(keys))))
+        except RedisAway:
+            return []
+        return values
+
+    def _set(self, payloads: dict[str, bytes]) -> None:
+        signed = {key: self._signature(key, body) + body for key, body in payloads.items()}
+        try:
+            self._link.run(lambda client: _write(client, signed, self._ttl_ms))
+        except RedisAway:
+            return
+
+    def _signature(self, key: str, payload: bytes) -> bytes:
+        name = key.encode()
+        content = len(name).to_bytes(4, "little") + name + payload
+        digest = hashlib.blake2b(content, key=self._secret, digest_size=SIGNATURE_BYTES)
+        return digest.digest()
+
+    def _opened(self, key: str, value: bytes | None) -> bytes | None:
+        """The payload when its signature holds, else None."""
+        if value is None or len(value) < SIGNATURE_BYTES:
+            return None
+        signature, payload = value[:SIGNATURE_BYTES], value[SIGNATURE_BYTES:]
+        if not hmac.compare_digest(signature, self._signature(key, payload)):
+            return None
+        return payload
+
+
+def _write(client: redis.Redis, values: dict[str, bytes], ttl_ms: int) -> None:
+    pipeline = client.pipeline(transaction=False)
+    for key, value in values.items():
+        pipeline.set(key, value, px=ttl_ms)
+    pipeline.execute()
+
+
+def _packed(candles: Candles) -> bytes:
+    """Two bytes of format, then the six columns one after another, little-endian, 8 bytes each."""
+    times = np.ascontiguousarray(candles.time, dtype="<i8").tobytes()
+    prices = (np.ascontiguousarray(column, dtype="<f8").tobytes() for column in candles.prices())
+    return b"".join((_FORMAT, times, *prices))
+
+
+def _unpacked(payload: bytes) -> Candles | None:
+    body = payload[len(_FORMAT) :]
+    if not payload.startswith(_FORMAT) or len(body) % CANDLE_BYTES:
+        return None
+    count = len(body) // CANDLE_BYTES
+    prices = np.frombuffer(body, dtype="<f8").reshape(_COLUMNS, count)
+    return Candles(np.frombuffer(body, dtype="<i8", count=count), *prices[1:])

@@ -1,0 +1,171 @@
+"""HTTP connections that keep one deadline for the whole exchange, trickling peers included.
+
+A socket's timeout bounds one read, so a peer that sends a byte now and then holds a caller for
+ever. Here every read and write gets what is left of the exchange's time, headers included, over
+plain sockets and TLS alike. What was sent is known exactly: before the first byte of a request
+left, it certainly had no effect.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util import Retry
+
+
+class PermitExpired(Exception):
+    """The permit to call ran out before the request could leave; nothing was sent."""
+
+
+@dataclass
+class Exchange:
+    """One request and its answer: when it ends, until when it may begin, whether it began."""
+
+    ends_at: float
+    permit_until: float
+    monotonic: Callable[[], float]
+    sent: bool = False
+
+    def remaining(self) -> float:
+        """Seconds that are left. Raises TimeoutError when none are."""
+        left = self.ends_at - self.monotonic()
+        if left <= 0:
+            raise TimeoutError("deadline of the call")
+        return left
+
+    def begin(self) -> None:
+        """Mark that the request leaves now. Raises PermitExpired when it came too late."""
+        if not self.sent and self.monotonic() > self.permit_until:
+            raise PermitExpired
+        self.sent = True
+
+
+_current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
+
+
+@contextmanager
+def exchanging(exchange: Exchange) -> Iterator[Exchange]:
+    """Let the connections used inside keep to `exchange`."""
+    token = _current.set(exchange)
+    try:
+        yield exchange
+    finally:
+        _current.reset(token)
+
+
+class _Reader(io.RawIOBase):
+    """Reads of a socket, each with the time that is left."""
+
+    def __init__(self, sock: socket.socket, exchange: Exchange) -> None:
+        self._sock = sock
+        # makefile counts as a user of the socket: it stays open when the connection is closed
+        # while the answer is still being read.
+        self._raw: Any = sock.makefile("rb", buffering=0)
+        self._exchange = exchange
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Fill `buffer` with what arrives next. Raises TimeoutError at the deadline."""
+        self._sock.settimeout(self._exchange.remaining())
+        count: int | None = self._raw.readinto(buffer)
+        return count
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """An answer that is read within the exchange's time, status line and headers included."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        exchange = _current.get()
+        if exchange is not None:
+            self.fp.close()
+            self.fp = io.BufferedReader(_Reader(sock, exchange))
+
+
+class _Bounded(http.client.HTTPConnection):
+    """Sending within the exchange's time; notes when the first byte leaves."""
+
+    response_class = _Response
+
+    def send(self, data: Any) -> None:
+        """Send, connecting first where needed. Raises PermitExpired before the first byte."""
+        exchange = _current.get()
+        if exchange is not None:
+            if self.sock is None:
+                self.connect()
+            exchange.begin()
+            self.sock.settimeout(exchange.remaining())
+        super().send(data)
+
+
+class _PlainConnection(_Bounded, HTTPConnection):
+    pass
+
+
+class _TlsConnection(_Bounded, HTTPSConnection):
+    pass
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _PlainConnection
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
+
+
+def _session(connections: int) -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False  # addresses come from the configuration alone: no proxy, no netrc
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    session.headers.clear()
+    adapter = _Adapter(
+        pool_connections=16, pool_maxsize=connections, max_retries=Retry(0, read=False)
+    )
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
+
+
+class Sessions:
+    """The process's one Session; a forked child gets its own, for sockets cannot be shared."""
+
+    def __init__(self, connections: int = 32) -> None:
+        self._connections = connections
+        self._owner = 0
+        self._session: requests.Session | None = None
+
+    def get(self) -> requests.Session:
+        """The Session of this process."""
+        pid = os.getpid()
+        if self._session is None or self._owner != pid:
+            self._session = _session(self._connections)
+            self._owner = pid
+        return self._session
