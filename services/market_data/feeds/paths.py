@@ -4,8 +4,9 @@ Candles are made in chunks of `CHUNK` for blocks of `BLOCK` symbols, each from a
 generator of its own, so that any window costs what it is long, whatever lies before it. The
 logarithm of a price is the sum of a market factor times the symbol's beta and a part of its own.
 Each part is a Brownian bridge between independent anchors at the chunks' ends, on top of a slow
-swing: paths are continuous, trend for days, and return in the long run. Each chunk of the market
-is calm, usual or stormy. Spreads of the draws are an hour's; other lengths scale by square root.
+swing: paths are continuous, trend for days, and return in the long run. A symbol also breathes
+with a period of its own, and each chunk of the market is calm, usual or stormy. Amplitudes are
+those of an hourly candle; for other lengths they scale with the square root of time.
 """
 
 from __future__ import annotations
@@ -48,13 +49,15 @@ class Amplitude(NamedTuple):
     slow: float
 
 
-MARKET = Amplitude(noise=0.0035, anchor=0.02, slow=0.05)
-OWN = Amplitude(noise=0.006, anchor=0.04, slow=0.08)
+MARKET = Amplitude(noise=0.0012, anchor=0.008, slow=0.02)
+OWN = Amplitude(noise=0.0045, anchor=0.03, slow=0.06)
 BETA = (0.6, 1.4)
+BREATH = 0.008  # amplitude of the logarithm
+BREATH_CANDLES = (12.0, 30.0)
 REGIMES = (0.7, 1.0, 1.6)
 REGIME_SHARES = (0.3, 0.5, 0.2)
 GAP = 0.0003
-WICK = 0.004
+WICK = 0.0025
 VOLUME_SPREAD = 0.35
 
 
@@ -65,6 +68,8 @@ class BlockTraits:
     rows: tuple[Traits, ...]
     price: Floats
     beta: Floats
+    period: Floats
+    phase: Floats
     volume: Floats
     price_scale: Floats
     lot_scale: Floats
@@ -108,6 +113,8 @@ class Paths:
             rows=rows,
             price=_column([row.price for row in rows]),
             beta=rng.uniform(*BETA, size=(BLOCK, 1)),
+            period=rng.uniform(*BREATH_CANDLES, size=(BLOCK, 1)),
+            phase=rng.uniform(size=(BLOCK, 1)),
             volume=_column([row.volume for row in rows]),
             price_scale=_column([10.0**row.price_decimals for row in rows]),
             lot_scale=_column([10.0**row.lot_decimals for row in rows]),
@@ -117,7 +124,8 @@ class Paths:
         """All candles of one chunk of one block, rounded to tick and lot."""
         market = self._logarithm(Stream.MARKET, MARKET, 1, 0, chunk)
         own = self._logarithm(Stream.OWN, OWN, BLOCK, block, chunk)
-        level = fixed.price * np.exp(fixed.beta * market + own)
+        breath = BREATH * self._scale * _breath(fixed, chunk)
+        level = fixed.price * np.exp(fixed.beta * market + own + breath)
         return self._shape(fixed, level, generator(self._seed, Stream.SHAPE, block, chunk), chunk)
 
     def _logarithm(self, stream: int, size: Amplitude, rows: int, block: int, chunk: int) -> Floats:
@@ -174,6 +182,13 @@ class Paths:
             close=_on_grid(close, tick),
             volume=_on_grid(volume, lot),
         )
+
+
+def _breath(fixed: BlockTraits, chunk: int) -> Floats:
+    """Shape (BLOCK, CHUNK + 1), within -1 to 1."""
+    number = chunk * CHUNK + np.arange(CHUNK + 1)
+    wave: Floats = np.sin(2 * np.pi * (number / fixed.period + fixed.phase))
+    return wave
 
 
 def _column(values: list[float]) -> Floats:

@@ -13,7 +13,7 @@ from services.strategy.strategy import (
     require_at_least,
 )
 
-FULL_BREAK_ATR = 1.0
+FULL_BREAK_ATR = 0.8
 
 
 class Donchian(Parameters, frozen=True, kw_only=True):
@@ -30,7 +30,7 @@ class Donchian(Parameters, frozen=True, kw_only=True):
 def judge(candles: Candles, _holding: Holding | None, parameters: Donchian) -> Opinion | None:
     """Buy when the last close is the first above the highs before it, sell below the lows.
 
-    Confidence: how far it broke out. 0.5 at the range's edge, 1 at one ATR(14) beyond it.
+    Confidence: how far it broke out. 0.5 at the range's edge, 1 at 0.8 ATR(14) beyond it.
     """
     close, high, low = candles.close, candles.high, candles.low
     top, top_before = (float(high[-parameters.entry - ago : -ago].max()) for ago in (1, 2))

@@ -16,7 +16,7 @@ from services.strategy.strategy import (
     require_below,
 )
 
-FULL_MOVE_ATR = 0.15
+FULL_MOVE_ATR = 0.1
 
 
 class Macd(Parameters, frozen=True, kw_only=True):
@@ -36,7 +36,7 @@ def judge(candles: Candles, _holding: Holding | None, parameters: Macd) -> Opini
     """Buy when the MACD line crosses above its signal line at the last candle, sell below it.
 
     Confidence: how fast momentum turned. 0.5 where the lines barely touch, 1 where the last
-    candle alone moved the histogram by 0.15 ATR(14).
+    candle alone moved the histogram by 0.1 ATR(14).
     """
     _, _, histogram = talib.MACD(candles.close, parameters.fast, parameters.slow, parameters.signal)
     direction = crossing(histogram)

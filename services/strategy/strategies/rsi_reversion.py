@@ -16,7 +16,7 @@ from services.strategy.strategy import (
     require_below,
 )
 
-FULL_DEPTH = 10.0  # points of RSI
+FULL_DEPTH = 6.0  # points of RSI
 
 
 class RsiReversion(Parameters, frozen=True, kw_only=True):
@@ -37,7 +37,7 @@ def judge(candles: Candles, _holding: Holding | None, parameters: RsiReversion) 
     """Buy when RSI rises back above `oversold` at the last candle, sell when it falls back.
 
     Confidence: how deep the extreme was that it comes from, over the last `period` candles.
-    0.5 at the level itself, 1 at 10 points of RSI beyond it.
+    0.5 at the level itself, 1 at 6 points of RSI beyond it.
     """
     rsi = talib.RSI(candles.close, parameters.period)
     recent = rsi[-parameters.period :]
