@@ -1,0 +1,272 @@
+"""Batches of a cycle: claims, what steps hand on, and the one report of each."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, delete, select, update
+
+from engine.domain.cycle import (
+    BatchInput,
+    BatchRef,
+    BatchReport,
+    CyclePlan,
+    CycleStatus,
+    Stage,
+    SymbolOutcome,
+)
+from engine.domain.model import Instrument, OrderIntent, Position, RiskDecision, Value
+from engine.ledger.column_types import AnyRow
+from engine.ledger.connections import Connections
+from engine.ledger.records import dump, insert_all, load, texts, upsert
+from engine.ledger.schema import (
+    batches,
+    candidates,
+    cycles,
+    decisions,
+    outcomes,
+    signals,
+    step_data,
+)
+
+
+class PlanSlice(Value, frozen=True, kw_only=True):
+    """The part of a plan that one batch needs beside the header."""
+
+    instruments: tuple[Instrument, ...]
+    positions: tuple[Position, ...]
+
+
+def plan_header(plan: CyclePlan) -> CyclePlan:
+    """The plan without what grows with the number of symbols."""
+    snapshot = plan.snapshot
+    if snapshot is not None:
+        snapshot = msgspec.structs.replace(snapshot, positions=())
+    return msgspec.structs.replace(plan, instruments=(), batches=(), outcomes=(), snapshot=snapshot)
+
+
+def batch_values(plan: CyclePlan) -> list[dict[str, Any]]:
+    """The rows of a plan's batches."""
+    known = {instrument.symbol: instrument for instrument in plan.instruments}
+    held = {} if plan.snapshot is None else {p.symbol: p for p in plan.snapshot.positions}
+    return [
+        {
+            "cycle_id": plan.cycle_id,
+            "batch": batch.number,
+            "held": batch.held,
+            "symbols": dump(batch.symbols),
+            "slice": dump(
+                PlanSlice(
+                    instruments=tuple(known[s] for s in batch.symbols if s in known),
+                    positions=tuple(held[s] for s in batch.symbols if s in held),
+                )
+            ),
+            "claimed_by": "",
+            "tries": 0,
+            "included": False,
+            "failed": "",
+            "degraded": "[]",
+            "step_seconds": "{}",
+        }
+        for batch in plan.batches
+    ]
+
+
+def outcome_values(cycle_id: str, found: tuple[SymbolOutcome, ...]) -> list[dict[str, Any]]:
+    """The rows of outcomes."""
+    return [{"cycle_id": cycle_id, **msgspec.structs.asdict(outcome)} for outcome in found]
+
+
+def decision_values(
+    cycle_id: str, stage: Stage, found: tuple[RiskDecision, ...]
+) -> list[dict[str, Any]]:
+    """The rows of decisions."""
+    return [
+        {
+            "cycle_id": cycle_id,
+            "stage": stage,
+            "decision_key": decision.intent.decision_key,
+            "symbol": decision.intent.symbol,
+            "verdict": decision.verdict,
+            "binding_rule": decision.binding_rule,
+            "payload": dump(decision),
+        }
+        for decision in found
+    ]
+
+
+def _signal_values(report: BatchReport) -> list[dict[str, Any]]:
+    found = [(signal, True, "") for signal in report.signals_kept]
+    found += [(dropped.signal, False, dropped.reason) for dropped in report.signals_dropped]
+    return [
+        {
+            "cycle_id": report.cycle_id,
+            "batch": report.batch,
+            "symbol": signal.symbol,
+            "strategy": signal.strategy,
+            "candle_time": signal.candle_time,
+            "kept": kept,
+            "reason": reason,
+            "payload": dump(signal),
+        }
+        for signal, kept, reason in found
+    ]
+
+
+def candidates_of(
+    connection: Connection, cycle_id: str, *, included_only: bool = False
+) -> tuple[OrderIntent, ...]:
+    """Candidates of the reported batches of a cycle, or of those that the allocation took in."""
+    same = (batches.c.cycle_id == candidates.c.cycle_id) & (batches.c.batch == candidates.c.batch)
+    chosen = (
+        select(candidates.c.payload)
+        .join(batches, same)
+        .where(candidates.c.cycle_id == cycle_id)
+        .order_by(candidates.c.batch, candidates.c.number)
+    )
+    if included_only:
+        chosen = chosen.where(batches.c.included)
+    payloads = connection.execute(chosen).scalars()
+    return tuple(load(payload, OrderIntent) for payload in payloads)
+
+
+class BatchRows:
+    """The part of CycleLedger that is about batches."""
+
+    def __init__(self, connections: Connections, batch_tries: int) -> None:
+        self._connections = connections
+        self._batch_tries = batch_tries
+
+    def claim(self, ref: BatchRef, worker: str, now: datetime) -> BatchInput | None:
+        """Claim a batch. None: reported already, tries used up, or the cycle not RUNNING."""
+        with self._connections.write(durable=False) as connection:
+            row = _open_batch(connection, ref, lock=True)
+            if row is None or row.tries >= self._batch_tries:
+                return None
+            claimed = {"claimed_by": worker, "claimed_at": now, "tries": row.tries + 1}
+            connection.execute(update(batches).where(_this(ref)).values(**claimed))
+            return _input(row)
+
+    def batch_input(self, ref: BatchRef) -> BatchInput | None:
+        """The same without a claim, for the later steps. None when nothing is left to do."""
+        with self._connections.read() as connection:
+            row = _open_batch(connection, ref)
+            return None if row is None else _input(row)
+
+    def save_step(self, ref: BatchRef, step: Stage, data: bytes, seconds: float) -> None:
+        """Keep what a step hands to the next one; a repeat overwrites."""
+        key = {"cycle_id": ref.cycle_id, "batch": ref.batch, "step": step}
+        with self._connections.write(durable=False) as connection:
+            upsert(connection, step_data, {**key, "data": data, "seconds": seconds}, *key)
+
+    def load_step(self, ref: BatchRef, step: Stage) -> tuple[bytes, float] | None:
+        """What a step kept, and its seconds; nothing is left once the cycle is closed."""
+        chosen = select(step_data.c.data, step_data.c.seconds).where(
+            step_data.c.cycle_id == ref.cycle_id,
+            step_data.c.batch == ref.batch,
+            step_data.c.step == step,
+        )
+        with self._connections.read() as connection:
+            row = connection.execute(chosen).one_or_none()
+        return None if row is None else (bytes(row.data), float(row.seconds))
+
+    def report(self, report: BatchReport, now: datetime) -> bool:
+        """Store a batch's result: the first complete one wins; False for a later one.
+
+        False as well when the cycle is not RUNNING any more.
+        """
+        ref = BatchRef(cycle_id=report.cycle_id, batch=report.batch, symbols=())
+        values = {
+            "reported_at": now,
+            "failed": report.failed,
+            "degraded": dump(report.degraded),
+            "step_seconds": dump(report.step_seconds),
+        }
+        with self._connections.write(durable=False) as connection:
+            if _open_batch(connection, ref, lock=True) is None:
+                return False
+            connection.execute(update(batches).where(_this(ref)).values(**values))
+            _insert_results(connection, report)
+            return True
+
+    def candidates(self, cycle_id: str) -> tuple[OrderIntent, ...]:
+        """Candidates of all reported batches of a cycle."""
+        with self._connections.read() as connection:
+            return candidates_of(connection, cycle_id)
+
+    def pending(self, cycle_id: str) -> tuple[int, ...]:
+        """Numbers of the batches that have not reported."""
+        chosen = select(batches.c.batch).where(
+            batches.c.cycle_id == cycle_id, batches.c.reported_at.is_(None)
+        )
+        with self._connections.read() as connection:
+            return tuple(connection.execute(chosen.order_by(batches.c.batch)).scalars())
+
+
+def _this(ref: BatchRef) -> Any:
+    return (batches.c.cycle_id == ref.cycle_id) & (batches.c.batch == ref.batch)
+
+
+def _open_batch(connection: Connection, ref: BatchRef, *, lock: bool = False) -> AnyRow | None:
+    """A batch of a RUNNING cycle that has not reported; with `lock` the cycle stays open too."""
+    if lock:
+        running = select(cycles.c.status).where(cycles.c.cycle_id == ref.cycle_id)
+        connection.execute(running.with_for_update(read=True))
+    chosen = (
+        select(batches, cycles.c.epoch, cycles.c.header)
+        .join(cycles, cycles.c.cycle_id == batches.c.cycle_id)
+        .where(
+            _this(ref),
+            batches.c.reported_at.is_(None),
+            cycles.c.status == CycleStatus.RUNNING,
+        )
+    )
+    if lock:
+        chosen = chosen.with_for_update(of=batches)
+    return connection.execute(chosen).one_or_none()
+
+
+def _input(row: AnyRow) -> BatchInput:
+    header = load(row.header, CyclePlan)
+    part = load(row.slice, PlanSlice)
+    snapshot = header.snapshot
+    if snapshot is not None:
+        snapshot = msgspec.structs.replace(snapshot, positions=part.positions)
+    ref = BatchRef(cycle_id=row.cycle_id, batch=row.batch, symbols=texts(row.symbols))
+    return BatchInput(
+        ref=ref,
+        epoch=row.epoch,
+        times=header.times,
+        clock=header.clock,
+        market_time=header.market_time,
+        dry_run=header.dry_run,
+        trading_state=header.trading_state,
+        may_enter=header.may_enter,
+        instruments=part.instruments,
+        snapshot=snapshot,
+    )
+
+
+def _insert_results(connection: Connection, report: BatchReport) -> None:
+    cycle_id, number = report.cycle_id, report.batch
+    insert_all(connection, outcomes, outcome_values(cycle_id, report.outcomes))
+    insert_all(connection, signals, _signal_values(report))
+    intents = [
+        {
+            "cycle_id": cycle_id,
+            "batch": number,
+            "decision_key": intent.decision_key,
+            "payload": dump(intent),
+        }
+        for intent in report.candidates
+    ]
+    insert_all(connection, candidates, intents)
+    insert_all(connection, decisions, decision_values(cycle_id, Stage.RISK, report.denied))
+
+
+def drop_working_data(connection: Connection, cycle_id: str) -> None:
+    """Delete what only a running cycle needs."""
+    connection.execute(delete(step_data).where(step_data.c.cycle_id == cycle_id))
+    connection.execute(update(batches).where(batches.c.cycle_id == cycle_id).values(slice=""))

@@ -1,0 +1,138 @@
+"""What a cycle left in the ledger, gathered for its report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, func, select
+
+from engine.domain.cycle import CyclePlan, CycleReport, CycleTimes, Degradation, SymbolOutcome
+from engine.domain.ledger_values import CycleFacts
+from engine.domain.model import RiskDecision
+from engine.errors import NotFound
+from engine.ledger.column_types import AnyRow
+from engine.ledger.order_reads import orders_of_cycle
+from engine.ledger.records import load
+from engine.ledger.schema import batches, cycle_steps, cycles, decisions, outcomes, signals
+
+
+def cycle_facts(connection: Connection, cycle_id: str) -> CycleFacts:
+    """Everything that a report is made of. Raises NotFound."""
+    row = cycle_row(connection, cycle_id)
+    found = batch_rows(connection, cycle_id)
+    kept = _signal_counts(connection, cycle_id)
+    return CycleFacts(
+        report=report_so_far(connection, row, found),
+        times=cycle_times_of(row),
+        allocated=row.allocated_at is not None,
+        outcomes=outcomes_of(connection, cycle_id),
+        batches_total=len(found),
+        batches_failed=failures(row, found),
+        signals_kept=kept.get(True, 0),
+        signals_dropped=kept.get(False, 0),
+        decisions=decisions_of(connection, cycle_id),
+        orders=orders_of_cycle(connection, cycle_id),
+    )
+
+
+def cycle_row(connection: Connection, cycle_id: str) -> AnyRow:
+    """The row of a cycle. Raises NotFound."""
+    row = connection.execute(select(cycles).where(cycles.c.cycle_id == cycle_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"no cycle {cycle_id}")
+    return row
+
+
+def batch_rows(connection: Connection, cycle_id: str) -> list[AnyRow]:
+    """The batches of a cycle, by number."""
+    chosen = select(batches).where(batches.c.cycle_id == cycle_id).order_by(batches.c.batch)
+    return list(connection.execute(chosen))
+
+
+def cycle_times_of(row: AnyRow) -> CycleTimes:
+    """The instants that bound the cycle in a row."""
+    fields = row._mapping  # noqa: SLF001  the public mapping view of a Row bears this name
+    return CycleTimes(**{name: fields[name] for name in CycleTimes.__struct_fields__})
+
+
+def report_so_far(connection: Connection, row: AnyRow, found: list[AnyRow]) -> CycleReport:
+    """The stored report; of a cycle without one its identity, degradations and seconds."""
+    if row.report is not None:
+        return load(row.report, CycleReport)
+    header = None if row.header is None else load(row.header, CyclePlan)
+    steps = select(cycle_steps.c.step, cycle_steps.c.seconds).where(
+        cycle_steps.c.cycle_id == row.cycle_id
+    )
+    seconds = [{str(step): spent} for step, spent in connection.execute(steps)]
+    seconds += [load(batch.step_seconds, dict[str, float]) for batch in found]
+    if header is not None:
+        seconds.append({"select": header.select_seconds})
+    return CycleReport(
+        cycle_id=row.cycle_id,
+        epoch=row.epoch,
+        trigger=row.trigger,
+        status=row.status,
+        scheduled_at=row.scheduled_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        duration_s=row.duration_s,
+        config_hash=row.config_hash,
+        dry_run=row.dry_run,
+        market_time=row.market_time,
+        degraded=_degradations(header, found),
+        step_seconds=_sums(seconds),
+        reason=row.reason,
+    )
+
+
+def _degradations(header: CyclePlan | None, found: list[AnyRow]) -> tuple[Degradation, ...]:
+    listed = [] if header is None else list(header.degraded)
+    for batch in found:
+        listed += load(batch.degraded, list[Degradation])
+    return tuple({(d.service, d.reason): d for d in listed}.values())
+
+
+def _sums(parts: Iterable[dict[str, float]]) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for part in parts:
+        for step, spent in part.items():
+            total[step] = total.get(step, 0.0) + spent
+    return total
+
+
+def failures(row: AnyRow, found: list[AnyRow]) -> dict[int, str]:
+    """Why each batch that failed, came late or never reported did so, by number."""
+    reasons: dict[int, str] = {}
+    for batch in found:
+        if batch.reported_at is None:
+            reasons[batch.batch] = (
+                f"not reported after {batch.tries} tries" if batch.tries else "never claimed"
+            )
+        elif batch.failed:
+            reasons[batch.batch] = batch.failed
+        elif row.allocated_at is not None and not batch.included:
+            reasons[batch.batch] = "late: reported after the allocation"
+    return reasons
+
+
+def outcomes_of(connection: Connection, cycle_id: str) -> tuple[SymbolOutcome, ...]:
+    """Outcomes of a cycle, in order of batches."""
+    columns = [outcomes.c[name] for name in SymbolOutcome.__struct_fields__]
+    chosen = select(*columns).where(outcomes.c.cycle_id == cycle_id)
+    ordered = chosen.order_by(outcomes.c.batch, outcomes.c.number)
+    names = SymbolOutcome.__struct_fields__
+    return tuple(
+        SymbolOutcome(**dict(zip(names, row, strict=True))) for row in connection.execute(ordered)
+    )
+
+
+def decisions_of(connection: Connection, cycle_id: str) -> tuple[RiskDecision, ...]:
+    """Every decision of a cycle, denied ones of the batches first."""
+    chosen = select(decisions.c.payload).where(decisions.c.cycle_id == cycle_id)
+    ordered = chosen.order_by(decisions.c.stage.desc(), decisions.c.number)
+    return tuple(load(payload, RiskDecision) for payload in connection.execute(ordered).scalars())
+
+
+def _signal_counts(connection: Connection, cycle_id: str) -> dict[bool, int]:
+    counted = select(signals.c.kept, func.count()).where(signals.c.cycle_id == cycle_id)
+    return {bool(kept): n for kept, n in connection.execute(counted.group_by(signals.c.kept))}

@@ -1,0 +1,258 @@
+"""Cycles: opened once a key, planned once, closed once."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, insert, select, update
+
+from engine.domain.cycle import (
+    BatchRef,
+    CyclePlan,
+    CycleReport,
+    CycleRequest,
+    CycleStatus,
+    CycleTimes,
+    Stage,
+)
+from engine.domain.ledger_values import BatchState, CycleFacts, OpenCycle, OpenedCycle
+from engine.errors import NotFound, Refused
+from engine.ledger.account_rows import lock_account, update_account
+from engine.ledger.batch_rows import (
+    BatchRows,
+    batch_values,
+    drop_working_data,
+    outcome_values,
+    plan_header,
+)
+from engine.ledger.column_types import AnyRow
+from engine.ledger.cycle_facts import cycle_facts, cycle_times_of
+from engine.ledger.order_reads import orders_of_cycle
+from engine.ledger.records import dump, insert_all, insert_new, load, texts
+from engine.ledger.schema import batches, cycle_steps, cycles, outcomes
+
+
+def cycle_id_of(key: str, started_at: datetime) -> str:
+    """A readable id that sorts by time; the key alone decides what follows the time."""
+    digest = hashlib.sha256(key.encode()).hexdigest()[:8]
+    return f"{started_at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{digest}"
+
+
+class CycleRows(BatchRows):
+    """CycleLedger over SQL."""
+
+    def open(
+        self, request: CycleRequest, times: CycleTimes, floor_epoch: int, config_hash: str
+    ) -> OpenedCycle:
+        """Open a cycle, continue the one with the same key, or record it as SKIPPED."""
+        now = times.started_at
+        with self._connections.write() as connection:
+            account = lock_account(connection)
+            known = _by_key(connection, request.key)
+            if known is not None:
+                return _opened(known, continues=True)
+            values = _new_cycle(request, times, config_hash)
+            blocking = _clear_overdue(connection, now)
+            if blocking is None:
+                epoch = max(account.epoch, floor_epoch) + 1
+                update_account(connection, epoch=epoch)
+                values |= {"status": CycleStatus.RUNNING, "epoch": epoch}
+            else:
+                reason = f"cycle {blocking} is still running"
+                ended = {"finished_at": now, "duration_s": 0.0, "symbols_selected": 0}
+                values |= {"status": CycleStatus.SKIPPED, "reason": reason, **ended}
+            connection.execute(insert(cycles).values(**values))
+            row = _by_key(connection, request.key)
+            assert row is not None  # noqa: S101  inserted in this transaction
+            return _opened(row, continues=False)
+
+    def raise_epoch(self, cycle_id: str, floor_epoch: int) -> int:
+        """Give the RUNNING cycle a new epoch above `floor_epoch`; the new epoch.
+
+        Raises NotFound, and Refused when the cycle is not RUNNING.
+        """
+        with self._connections.write() as connection:
+            account = lock_account(connection)
+            _running(connection, cycle_id)
+            epoch = max(int(account.epoch), floor_epoch) + 1
+            update_account(connection, epoch=epoch)
+            connection.execute(_change(cycle_id).values(epoch=epoch))
+            return epoch
+
+    def set_plan(self, plan: CyclePlan) -> CyclePlan:
+        """Store the plan with its batches and outcomes; an earlier stored plan is returned.
+
+        Raises NotFound, and Refused when the cycle is closed and has no plan.
+        """
+        with self._connections.write(durable=False) as connection:
+            row = _locked(connection, plan.cycle_id)
+            if row.plan is not None:
+                return _plan_of(row)
+            _refuse_closed(row)
+            values = {
+                "plan": zlib.compress(msgspec.json.encode(plan)),
+                "header": dump(plan_header(plan)),
+                "market_time": plan.market_time,
+                "planned_at": plan.times.started_at + timedelta(seconds=plan.select_seconds),
+            }
+            connection.execute(_change(plan.cycle_id).values(**values))
+            insert_all(connection, batches, batch_values(plan))
+            insert_all(connection, outcomes, outcome_values(plan.cycle_id, plan.outcomes))
+            return msgspec.structs.replace(plan, epoch=row.epoch)
+
+    def plan(self, cycle_id: str) -> CyclePlan | None:
+        """The stored plan, or None; its epoch is the cycle's current one."""
+        chosen = select(cycles.c.plan, cycles.c.epoch).where(cycles.c.cycle_id == cycle_id)
+        with self._connections.read() as connection:
+            row = connection.execute(chosen).one_or_none()
+        return None if row is None or row.plan is None else _plan_of(row)
+
+    def running(self) -> tuple[OpenCycle, ...]:
+        """RUNNING cycles with what the watchdog needs to judge them."""
+        chosen = select(cycles).where(cycles.c.status == CycleStatus.RUNNING)
+        with self._connections.read() as connection:
+            rows = connection.execute(chosen.order_by(cycles.c.number)).all()
+            return tuple(_open_cycle(connection, row) for row in rows)
+
+    def facts(self, cycle_id: str) -> CycleFacts:
+        """Everything that a report is made of. Raises NotFound."""
+        with self._connections.read() as connection:
+            return cycle_facts(connection, cycle_id)
+
+    def add_step_seconds(self, cycle_id: str, step: Stage, seconds: float) -> None:
+        """Add to the seconds that a step of this cycle took."""
+        this = (cycle_steps.c.cycle_id == cycle_id) & (cycle_steps.c.step == step)
+        row = {"cycle_id": cycle_id, "step": step, "seconds": seconds}
+        more = update(cycle_steps).where(this).values(seconds=cycle_steps.c.seconds + seconds)
+        with self._connections.write(durable=False) as connection:
+            if not insert_new(connection, cycle_steps, row):
+                connection.execute(more)
+
+    def close(self, report: CycleReport) -> bool:
+        """Close a RUNNING cycle with its report; False when it was closed before."""
+        with self._connections.write() as connection:
+            row = _locked(connection, report.cycle_id)
+            if row.status is not CycleStatus.RUNNING:
+                return False
+            values = {
+                "status": report.status,
+                "finished_at": report.finished_at,
+                "duration_s": report.duration_s,
+                "symbols_selected": report.symbols.selected,
+                "reason": report.reason,
+                "report": dump(report),
+            }
+            connection.execute(_change(report.cycle_id).values(**values))
+            drop_working_data(connection, report.cycle_id)
+            return True
+
+
+def _by_key(connection: Connection, key: str) -> AnyRow | None:
+    return connection.execute(select(cycles).where(cycles.c.key == key)).one_or_none()
+
+
+def _change(cycle_id: str) -> Any:
+    return update(cycles).where(cycles.c.cycle_id == cycle_id)
+
+
+def _locked(connection: Connection, cycle_id: str) -> AnyRow:
+    chosen = select(cycles).where(cycles.c.cycle_id == cycle_id).with_for_update()
+    row = connection.execute(chosen).one_or_none()
+    if row is None:
+        raise NotFound(f"no cycle {cycle_id}")
+    return row
+
+
+def _refuse_closed(row: AnyRow) -> None:
+    if row.status is not CycleStatus.RUNNING:
+        raise Refused(f"cycle {row.cycle_id} is {row.status}")
+
+
+def _running(connection: Connection, cycle_id: str) -> AnyRow:
+    row = _locked(connection, cycle_id)
+    _refuse_closed(row)
+    return row
+
+
+def _new_cycle(request: CycleRequest, times: CycleTimes, config_hash: str) -> dict[str, Any]:
+    return {
+        "cycle_id": cycle_id_of(request.key, times.started_at),
+        "key": request.key,
+        "trigger": request.trigger,
+        "scheduled_at": request.scheduled_at,
+        **msgspec.structs.asdict(times),
+        "config_hash": config_hash,
+        "dry_run": request.dry_run,
+        "symbols": None if request.symbols is None else dump(request.symbols),
+        "reason": "",
+    }
+
+
+def _clear_overdue(connection: Connection, now: datetime) -> str | None:
+    """Abort RUNNING cycles past their deadline; the id of one that is within it, or None."""
+    chosen = select(cycles).where(cycles.c.status == CycleStatus.RUNNING).with_for_update()
+    blocking = None
+    for row in connection.execute(chosen).all():
+        if now <= row.deadline_at:
+            blocking = str(row.cycle_id)
+            continue
+        ended = {
+            "status": CycleStatus.ABORTED,
+            "finished_at": now,
+            "duration_s": (now - row.started_at).total_seconds(),
+            "reason": "it was still open past its deadline when the next cycle began",
+        }
+        connection.execute(_change(row.cycle_id).values(**ended))
+        drop_working_data(connection, row.cycle_id)
+    return blocking
+
+
+def _opened(row: AnyRow, *, continues: bool) -> OpenedCycle:
+    return OpenedCycle(
+        cycle_id=row.cycle_id,
+        epoch=row.epoch,
+        status=row.status,
+        times=cycle_times_of(row),
+        dry_run=row.dry_run,
+        symbols=None if row.symbols is None else texts(row.symbols),
+        continues=continues,
+        reason=row.reason,
+    )
+
+
+def _plan_of(row: AnyRow) -> CyclePlan:
+    plan = load(zlib.decompress(row.plan), CyclePlan)
+    return msgspec.structs.replace(plan, epoch=row.epoch)
+
+
+def _open_cycle(connection: Connection, row: AnyRow) -> OpenCycle:
+    chosen = select(batches).where(batches.c.cycle_id == row.cycle_id).order_by(batches.c.batch)
+    return OpenCycle(
+        cycle_id=row.cycle_id,
+        epoch=row.epoch,
+        trigger=row.trigger,
+        times=cycle_times_of(row),
+        planned_at=row.planned_at,
+        allocated_at=row.allocated_at,
+        batches=_batch_states(connection.execute(chosen).all()),
+        orders=orders_of_cycle(connection, row.cycle_id),
+    )
+
+
+def _batch_states(rows: Sequence[AnyRow]) -> tuple[BatchState, ...]:
+    return tuple(
+        BatchState(
+            ref=BatchRef(cycle_id=row.cycle_id, batch=row.batch, symbols=texts(row.symbols)),
+            held=row.held,
+            tries=row.tries,
+            claimed_by=row.claimed_by,
+            claimed_at=row.claimed_at,
+            reported_at=row.reported_at,
+        )
+        for row in rows
+    )

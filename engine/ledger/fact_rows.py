@@ -1,0 +1,233 @@
+"""What decisions need to know of the past: per symbol, and under the account's lock."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, func, or_, select
+
+from engine.domain.cycle import AllocationFacts, Attempt, SymbolFacts
+from engine.domain.model import Order, OrderIntent, OrderStatus, Side, TradingState
+from engine.domain.orders import is_terminal
+from engine.ledger.column_types import AnyRow
+from engine.ledger.order_changes import total
+from engine.ledger.records import ORDER_COLUMNS, order_of
+from engine.ledger.schema import disabled_strategies, fills, holdings, orders
+
+HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
+STOP = "stop"
+DOUBTFUL = frozenset({OrderStatus.SENDING, OrderStatus.UNKNOWN})
+
+
+@dataclass(frozen=True)
+class Past:
+    """Rows about the asked symbols, by symbol."""
+
+    holdings: dict[str, AnyRow]
+    open_orders: dict[str, list[Order]]
+    entries: dict[str, list[AnyRow]]
+    recent: dict[str, list[AnyRow]]
+    disabled: dict[str, list[str]]
+
+
+def symbol_facts(
+    connection: Connection, symbols: Sequence[str], market_time: datetime, stops_since: datetime
+) -> dict[str, SymbolFacts]:
+    """The past of each symbol. Stop-outs are listed from `stops_since` on (market time).
+
+    An order that is being sent counts as doubtful too: while symbols are judged, no order of
+    their own cycle exists yet, so it belongs to an earlier one.
+    """
+    past = _past(connection, symbols, market_time, stops_since)
+    return {symbol: _facts_of(symbol, past, market_time, stops_since) for symbol in symbols}
+
+
+def _past(
+    connection: Connection, symbols: Sequence[str], market_time: datetime, stops_since: datetime
+) -> Past:
+    asked = list(symbols)
+    held = connection.execute(select(holdings).where(holdings.c.symbol.in_(asked))).all()
+    unsettled = select(*ORDER_COLUMNS).where(orders.c.symbol.in_(asked), ~orders.c.settled)
+    found = [order_of(row) for row in connection.execute(unsettled)]
+    since = min(market_time - HOUR, _midnight(market_time), stops_since)
+    recent = select(
+        orders.c.symbol,
+        orders.c.market_time,
+        orders.c.strategy,
+        orders.c.side,
+        orders.c.has_fill,
+        orders.c.exit_reason,
+    ).where(
+        orders.c.symbol.in_(asked),
+        orders.c.market_time >= since,
+        orders.c.market_time <= market_time,
+    )
+    disabled = select(disabled_strategies).where(disabled_strategies.c.symbol.in_(asked))
+    stopped: dict[str, list[str]] = {}
+    for row in connection.execute(disabled):
+        stopped.setdefault(row.symbol, []).append(row.strategy)
+    return Past(
+        holdings={row.symbol: row for row in held},
+        open_orders=_by_symbol(order for order in found if not is_terminal(order.status)),
+        entries=_by_symbol(entry_rows(connection, asked)),
+        recent=_by_symbol(connection.execute(recent.order_by(orders.c.market_time))),
+        disabled=stopped,
+    )
+
+
+def _by_symbol(rows: Iterable[Any]) -> dict[str, list[Any]]:
+    grouped: dict[str, list[Any]] = {}
+    for row in rows:
+        grouped.setdefault(row.symbol, []).append(row)
+    return grouped
+
+
+def _midnight(market_time: datetime) -> datetime:
+    return market_time.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def entry_rows(connection: Connection, symbols: Collection[str] | None = None) -> list[AnyRow]:
+    """Filled entries of open positions, oldest first: symbol, strategy, stop, target."""
+    chosen = (
+        select(fills.c.symbol, orders.c.strategy, orders.c.stop_price, orders.c.target_price)
+        .join(holdings, (holdings.c.symbol == fills.c.symbol) & (fills.c.seq > holdings.c.flat_seq))
+        .join(orders, orders.c.client_order_id == fills.c.client_order_id)
+        .where(holdings.c.quantity != Decimal(0), fills.c.side == Side.BUY)
+        .order_by(fills.c.seq)
+    )
+    if symbols is not None:
+        chosen = chosen.where(fills.c.symbol.in_(list(symbols)))
+    return list(connection.execute(chosen))
+
+
+def _facts_of(symbol: str, past: Past, market_time: datetime, stops_since: datetime) -> SymbolFacts:
+    held = past.holdings.get(symbol)
+    open_orders = past.open_orders.get(symbol, [])
+    entries = past.entries.get(symbol, [])
+    recent = past.recent.get(symbol, [])
+    stops = [entry.stop_price for entry in entries if entry.stop_price is not None]
+    targets = [entry.target_price for entry in entries if entry.target_price is not None]
+    sells = [order for order in open_orders if order.side is Side.SELL]
+    return SymbolFacts(
+        symbol=symbol,
+        owner=_owner(open_orders, entries),
+        last_exit_at=None if held is None else held.last_exit_at,
+        orders_last_hour=sum(1 for row in recent if row.market_time > market_time - HOUR),
+        stop_exits_at=tuple(
+            row.market_time
+            for row in recent
+            if row.has_fill and row.exit_reason == STOP and row.market_time >= stops_since
+        ),
+        strategy_orders_today=_filled_today(recent, market_time),
+        disabled_strategies=tuple(sorted(past.disabled.get(symbol, []))),
+        quarantined=any(order.status in DOUBTFUL for order in open_orders),
+        open_sell_quantity=total(order.quantity - order.filled_quantity for order in sells),
+        position_fill_id="" if held is None else held.last_fill_id,
+        stop_price=max(stops, default=None),
+        target_price=min(targets, default=None),
+    )
+
+
+def _owner(open_orders: list[Order], entries: list[AnyRow]) -> str | None:
+    """The strategy of the position's latest entry, else of an open entry."""
+    named = [str(entry.strategy) for entry in entries if entry.strategy]
+    named = named or [o.strategy for o in open_orders if o.side is Side.BUY and o.strategy]
+    return named[-1] if named else None
+
+
+def _filled_today(recent: list[AnyRow], market_time: datetime) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for row in recent:
+        if row.has_fill and row.market_time >= _midnight(market_time):
+            key = f"{row.strategy}|{row.side}"
+            counts[key] = counts.get(key, 0) + 1
+    return counts
+
+
+def allocation_facts(
+    connection: Connection,
+    candidates: tuple[OrderIntent, ...],
+    state: TradingState,
+    applied_seq: int,
+    market_time: datetime,
+) -> AllocationFacts:
+    """What the one decision of a cycle is made on. The account is locked by the caller.
+
+    What an answer said was filled counts as unapplied until its fill events are stored and at
+    or below `applied_seq`: news that came before its events must not free any budget.
+    """
+    late = select(fills.c.client_order_id).where(fills.c.seq > applied_seq)
+    chosen = select(*ORDER_COLUMNS, orders.c.settled).where(
+        or_(~orders.c.settled, orders.c.client_order_id.in_(late))
+    )
+    rows = connection.execute(chosen.order_by(orders.c.number)).all()
+    found = [order_of(row) for row in rows]
+    unapplied = _unapplied(connection, found, applied_seq)
+    return AllocationFacts(
+        trading_state=state,
+        candidates=candidates,
+        open_orders=tuple(o for o in found if not is_terminal(o.status)),
+        late_orders=tuple(
+            o for o in found if is_terminal(o.status) and o.client_order_id in unapplied
+        ),
+        unapplied=unapplied,
+        orders_last_minute=_count_orders(connection, market_time - MINUTE, market_time),
+        attempts=_attempts(connection, {intent.decision_key for intent in candidates}),
+        entry_stops=_entry_stops(connection),
+    )
+
+
+def _unapplied(connection: Connection, found: list[Order], applied_seq: int) -> dict[str, Decimal]:
+    """Filled quantity that the snapshot does not hold yet, by order; only what is above 0."""
+    known = {order.client_order_id: order.filled_quantity for order in found}
+    chosen = select(fills.c.client_order_id, fills.c.seq, fills.c.quantity).where(
+        or_(fills.c.seq > applied_seq, fills.c.client_order_id.in_(list(known)))
+    )
+    applied: dict[str, Decimal] = {}
+    stored: dict[str, Decimal] = {}
+    for client_order_id, seq, quantity in connection.execute(chosen):
+        stored[client_order_id] = total((stored.get(client_order_id, Decimal(0)), quantity))
+        if seq <= applied_seq:
+            applied[client_order_id] = total((applied.get(client_order_id, Decimal(0)), quantity))
+    result = {}
+    for client_order_id in known.keys() | stored.keys():
+        filled = max(
+            known.get(client_order_id, Decimal(0)), stored.get(client_order_id, Decimal(0))
+        )
+        missing = filled - applied.get(client_order_id, Decimal(0))
+        if missing > 0:
+            result[client_order_id] = missing
+    return result
+
+
+def _count_orders(connection: Connection, after: datetime, through: datetime) -> int:
+    counted = select(func.count()).where(
+        orders.c.market_time > after, orders.c.market_time <= through
+    )
+    return int(connection.execute(counted).scalar_one())
+
+
+def _attempts(connection: Connection, keys: set[str]) -> dict[str, Attempt]:
+    chosen = select(orders.c.decision_key, orders.c.attempt, orders.c.status, orders.c.has_fill)
+    mine = chosen.where(orders.c.decision_key.in_(sorted(keys))).order_by(orders.c.attempt)
+    return {
+        row.decision_key: Attempt(
+            count=row.attempt + 1,
+            last_terminal=is_terminal(row.status),
+            last_filled=row.has_fill,
+        )
+        for row in connection.execute(mine)
+    }
+
+
+def _entry_stops(connection: Connection) -> dict[str, Decimal]:
+    stops: dict[str, Decimal] = {}
+    for row in entry_rows(connection):
+        if row.stop_price is not None:
+            stops[row.symbol] = max(row.stop_price, stops.get(row.symbol, row.stop_price))
+    return stops

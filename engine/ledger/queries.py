@@ -1,0 +1,307 @@
+"""Reads for display: pages of cycles and orders, one of each whole, and the figures of rates."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, and_, func, insert, select
+
+from engine.domain.cycle import CycleReport, CycleStatus, Stage
+from engine.domain.model import Order, OrderStatus, RiskDecision, Signal
+from engine.domain.orders import is_terminal
+from engine.domain.views import (
+    AuditEntry,
+    BatchView,
+    CycleDetail,
+    CycleProgress,
+    OrderRow,
+    OrderStory,
+    Page,
+    Rates,
+    SignalView,
+    StoredAnswer,
+    Transition,
+)
+from engine.errors import NotFound, Refused
+from engine.ledger.column_types import AnyRow
+from engine.ledger.connections import Connections
+from engine.ledger.cycle_facts import batch_rows, cycle_row, decisions_of, outcomes_of
+from engine.ledger.live_report import live_report, live_stage
+from engine.ledger.order_changes import stored_fills
+from engine.ledger.order_reads import orders_of_cycle
+from engine.ledger.records import ORDER_COLUMNS, load, order_of, texts, upsert
+from engine.ledger.schema import (
+    alerts,
+    audit_log,
+    cycles,
+    decisions,
+    idempotent_requests,
+    orders,
+    signals,
+    transitions,
+)
+
+IDEMPOTENT_FOR = timedelta(hours=24)
+MAX_DURATIONS = 500
+CLOSED_RUNS = (
+    CycleStatus.COMPLETED,
+    CycleStatus.DEGRADED,
+    CycleStatus.FAILED,
+    CycleStatus.ABORTED,
+)
+
+
+def cursor_of(text: str) -> int:
+    """The number in a cursor. Raises Refused for text that no page gave."""
+    if not (text.isascii() and text.isdigit() and len(text) <= len("9223372036854775807") - 1):
+        raise Refused("before: not a cursor that a page gave")
+    return int(text)
+
+
+def why(order: Order, decision: RiskDecision | None) -> str:
+    """One line: what asked for the order, and which rule set its size."""
+    if decision is None:
+        return order.reason or order.exit_reason
+    intent = decision.intent
+    if intent.is_exit:
+        return intent.reason or f"exit: {intent.exit_reason}"
+    sized = f", sized by {decision.binding_rule}" if decision.binding_rule else ""
+    return f"{intent.strategy} {intent.confidence:.2f}{sized}"
+
+
+class LedgerQueries:
+    """What the API shows of the ledger, and what it writes down of itself."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def cycles(self, limit: int, before: str | None) -> Page[CycleReport]:
+        """Reports, newest first; a RUNNING cycle's is the one so far."""
+        chosen = select(cycles).order_by(cycles.c.number.desc()).limit(limit + 1)
+        if before is not None:
+            chosen = chosen.where(cycles.c.number < cursor_of(before))
+        with self._connections.read() as connection:
+            rows = connection.execute(chosen).all()
+            items = tuple(live_report(connection, row) for row in rows[:limit])
+        return Page(items=items, next_before=_next(rows, limit))
+
+    def cycle(self, cycle_id: str) -> CycleDetail:
+        """One cycle whole. Raises NotFound."""
+        with self._connections.read() as connection:
+            report = live_report(connection, cycle_row(connection, cycle_id))
+            found = orders_of_cycle(connection, cycle_id)
+            return CycleDetail(
+                **msgspec.structs.asdict(report),
+                outcomes=outcomes_of(connection, cycle_id),
+                batch_list=_batch_views(connection, cycle_id),
+                signal_list=_signal_views(connection, cycle_id),
+                decisions=decisions_of(connection, cycle_id),
+                order_ids=tuple(order.client_order_id for order in found),
+            )
+
+    def current_cycle(self) -> CycleProgress | None:
+        """The RUNNING cycle and how far it is, or None."""
+        chosen = select(cycles).where(cycles.c.status == CycleStatus.RUNNING)
+        with self._connections.read() as connection:
+            newest = connection.execute(chosen.order_by(cycles.c.number.desc()).limit(1))
+            row = newest.one_or_none()
+            return None if row is None else _progress(connection, row)
+
+    def last_cycle(self) -> CycleReport | None:
+        """The latest closed cycle that ran; a SKIPPED one only where there is no other."""
+        with self._connections.read() as connection:
+            for wanted in (CLOSED_RUNS, (CycleStatus.SKIPPED,)):
+                chosen = select(cycles).where(cycles.c.status.in_(wanted))
+                newest = connection.execute(chosen.order_by(cycles.c.number.desc()).limit(1))
+                row = newest.one_or_none()
+                if row is not None:
+                    return live_report(connection, row)
+        return None
+
+    def orders(
+        self, limit: int, before: str | None, state: OrderStatus | None, symbol: str | None
+    ) -> Page[OrderRow]:
+        """Orders, newest first, in a state or of a symbol where asked."""
+        chosen = _with_decision().order_by(orders.c.number.desc()).limit(limit + 1)
+        if before is not None:
+            chosen = chosen.where(orders.c.number < cursor_of(before))
+        if state is not None:
+            chosen = chosen.where(orders.c.status == state)
+        if symbol is not None:
+            chosen = chosen.where(orders.c.symbol == symbol)
+        with self._connections.read() as connection:
+            rows = connection.execute(chosen).all()
+        items = tuple(_order_row(row) for row in rows[:limit])
+        return Page(items=items, next_before=_next(rows, limit))
+
+    def order(self, client_order_id: str) -> OrderStory:
+        """One order whole. Raises NotFound."""
+        chosen = _with_decision().where(orders.c.client_order_id == client_order_id)
+        with self._connections.read() as connection:
+            row = connection.execute(chosen).one_or_none()
+            if row is None:
+                raise NotFound(f"no order {client_order_id}")
+            order, decision = order_of(row), _decision(row)
+            found = stored_fills(connection, [client_order_id])
+            return OrderStory(
+                order=order,
+                why=why(order, decision),
+                signal=None if order.is_exit else _signal(connection, order),
+                decision=decision,
+                transitions=_transitions(connection, client_order_id),
+                fills=tuple(found.get(client_order_id, [])),
+            )
+
+    def rates(self, since: datetime) -> Rates:
+        """Counts and durations of what happened since then (wall time)."""
+        recent = cycles.c.started_at >= since
+        ran = and_(recent, cycles.c.status.in_(CLOSED_RUNS))
+        durations = select(cycles.c.duration_s).where(ran).order_by(cycles.c.number.desc())
+        made = orders.c.created_at >= since
+        with self._connections.read() as connection:
+
+            def counts(column: Any, *where: Any) -> dict[str, int]:
+                grouped = select(column, func.count()).where(*where).group_by(column)
+                return {str(name): count for name, count in connection.execute(grouped)}
+
+            def one(chosen: Any) -> Any:
+                return connection.execute(chosen).scalar()
+
+            submitted = select(func.count()).where(made, orders.c.sends > 0)
+            average = one(select(func.avg(cycles.c.symbols_selected)).where(ran))
+            last = select(cycles).where(cycles.c.status.in_(CLOSED_RUNS))
+            newest = connection.execute(last.order_by(cycles.c.number.desc()).limit(1))
+            row = newest.one_or_none()
+            return Rates(
+                cycles_by_status=counts(cycles.c.status, recent),
+                durations_s=tuple(connection.execute(durations.limit(MAX_DURATIONS)).scalars()),
+                symbols_per_cycle=None if average is None else float(average),
+                orders_submitted=one(submitted),
+                orders_filled=one(submitted.where(orders.c.has_fill)),
+                orders_by_status=counts(orders.c.status),
+                step_seconds={} if row is None else live_report(connection, row).step_seconds,
+                alerts_open=one(select(func.count()).where(alerts.c.resolved_at.is_(None))),
+            )
+
+    def idempotent(self, key: str, body_hash: str, now: datetime) -> StoredAnswer | None:
+        """The first answer under this key within 24 h; `mismatch` when it was another body's."""
+        chosen = select(idempotent_requests).where(
+            idempotent_requests.c.key == key, idempotent_requests.c.at > now - IDEMPOTENT_FOR
+        )
+        with self._connections.read() as connection:
+            row = connection.execute(chosen).one_or_none()
+        if row is None:
+            return None
+        mismatch = row.body_hash != body_hash
+        return StoredAnswer(status=row.status, body=row.body, mismatch=mismatch)
+
+    def store_idempotent(
+        self, key: str, body_hash: str, status: int, body: str, now: datetime
+    ) -> None:
+        """Keep an answer for 24 h; older ones go, the first within that time stays."""
+        row = {"key": key, "body_hash": body_hash, "status": status, "body": body, "at": now}
+        expired = idempotent_requests.c.at <= now - IDEMPOTENT_FOR
+        with self._connections.write() as connection:
+            connection.execute(idempotent_requests.delete().where(expired))
+            known = select(idempotent_requests.c.key).where(idempotent_requests.c.key == key)
+            if connection.execute(known).one_or_none() is None:
+                upsert(connection, idempotent_requests, row, "key")
+
+    def audit_append(self, entry: AuditEntry, now: datetime) -> None:
+        """Write down who asked for what; rows are never changed."""
+        with self._connections.write() as connection:
+            values = msgspec.structs.asdict(entry)
+            connection.execute(insert(audit_log).values(at=now, **values))
+
+
+def _next(rows: Any, limit: int) -> str | None:
+    return str(rows[limit - 1].number) if len(rows) > limit else None
+
+
+def _progress(connection: Connection, row: AnyRow) -> CycleProgress:
+    found = batch_rows(connection, row.cycle_id)
+    made = orders_of_cycle(connection, row.cycle_id)
+    return CycleProgress(
+        report=live_report(connection, row),
+        stage=live_stage(row, found),
+        batches_reported=sum(1 for batch in found if batch.reported_at is not None),
+        batches_total=len(found),
+        orders_total=len(made),
+        orders_done=sum(1 for order in made if is_terminal(order.status)),
+        cutoff_at=row.cutoff_at,
+        deadline_at=row.deadline_at,
+    )
+
+
+def _with_decision() -> Any:
+    same = and_(
+        decisions.c.cycle_id == orders.c.cycle_id,
+        decisions.c.decision_key == orders.c.decision_key,
+        decisions.c.stage == Stage.ALLOCATE,
+    )
+    columns = (*ORDER_COLUMNS, orders.c.number, decisions.c.payload)
+    return select(*columns).join(decisions, same, isouter=True)
+
+
+def _decision(row: AnyRow) -> RiskDecision | None:
+    return None if row.payload is None else load(row.payload, RiskDecision)
+
+
+def _order_row(row: AnyRow) -> OrderRow:
+    order = order_of(row)
+    same = {name for name in OrderRow.__struct_fields__ if name in Order.__struct_fields__}
+    fields = {name: getattr(order, name) for name in same}
+    return OrderRow(**fields, at=order.created_at, why=why(order, _decision(row)))
+
+
+def _signal(connection: Connection, order: Order) -> Signal | None:
+    chosen = select(signals.c.payload).where(
+        signals.c.cycle_id == order.cycle_id,
+        signals.c.symbol == order.symbol,
+        signals.c.strategy == order.strategy,
+        signals.c.kept,
+    )
+    payload = connection.execute(chosen.limit(1)).scalar()
+    return None if payload is None else load(payload, Signal)
+
+
+def _transitions(connection: Connection, client_order_id: str) -> tuple[Transition, ...]:
+    chosen = select(transitions).where(transitions.c.client_order_id == client_order_id)
+    return tuple(
+        Transition(
+            at=row.at,
+            from_status=OrderStatus(row.from_status) if row.from_status else None,
+            to_status=row.to_status,
+            cause=row.cause,
+            detail=row.detail,
+        )
+        for row in connection.execute(chosen.order_by(transitions.c.number))
+    )
+
+
+def _batch_views(connection: Connection, cycle_id: str) -> tuple[BatchView, ...]:
+    return tuple(
+        BatchView(
+            number=row.batch,
+            symbols=texts(row.symbols),
+            held=row.held,
+            claimed_by=row.claimed_by,
+            tries=row.tries,
+            reported_at=row.reported_at,
+            failed=row.failed,
+            step_seconds=load(row.step_seconds, dict[str, float]),
+        )
+        for row in batch_rows(connection, cycle_id)
+    )
+
+
+def _signal_views(connection: Connection, cycle_id: str) -> tuple[SignalView, ...]:
+    chosen = select(signals).where(signals.c.cycle_id == cycle_id)
+    return tuple(
+        SignalView(
+            signal=load(row.payload, Signal), batch=row.batch, kept=row.kept, reason=row.reason
+        )
+        for row in connection.execute(chosen.order_by(signals.c.batch, signals.c.number))
+    )
