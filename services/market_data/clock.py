@@ -85,18 +85,18 @@ class ReplayClock:
     kind = MarketClock.REPLAY
 
     def __init__(self, path: Path, identity: str, feed: ReplayFeed) -> None:
+        self._path = path
         self._feed = feed
         self._identity = identity
         self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = FULL")
-            self._database.executescript(SCHEMA)
-            self._now_ms = self._stored() or feed.start_ms
+            with closing(self._connect()) as database:
+                database.executescript(SCHEMA)
+                stored = _stored_now(database, identity)
         except (OSError, sqlite3.Error) as exc:
             raise ConfigError([f"data_dir: the market clock {path} cannot be used: {exc}"]) from exc
+        self._now_ms = feed.start_ms if stored is None else stored
 
     @property
     def has_ended(self) -> bool:
@@ -110,64 +110,56 @@ class ReplayClock:
 
     def advance(self, cycle_id: str, candles: int) -> int:
         """See MarketNow.advance; stands still at the end of the feed."""
-        with self._lock:
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                if self._moved(cycle_id):
-                    moved = self._now_ms
-                else:
-                    moved = self._feed.later(self._now_ms, candles)
-                    self._store(moved, cycle_id)
-                self._database.execute("COMMIT")
-            except BaseException:
-                self._database.execute("ROLLBACK")
-                raise
-            self._now_ms = moved
-            return moved
+        with self._lock, closing(self._connect()) as database:
+            database.execute("BEGIN IMMEDIATE")
+            if not _has_moved(database, self._identity, cycle_id):
+                moved = self._feed.later(self._now_ms, candles)
+                _store_now(database, self._identity, moved)
+                database.execute(
+                    "INSERT INTO moves (feed, cycle_id, now_ms) VALUES (?, ?, ?)",
+                    (self._identity, cycle_id, moved),
+                )
+                database.execute("COMMIT")
+                self._now_ms = moved
+            return self._now_ms
 
     def move_to(self, moment_ms: int) -> int:
         """See MarketNow.move_to."""
         target = self._feed.at_or_before(moment_ms)
-        with self._lock:
+        with self._lock, closing(self._connect()) as database:
             if moment_ms < self._now_ms:
                 raise Refused(
                     f"the clock stands at {to_text(self._now_ms)} and never goes back: "
                     f"{to_text(moment_ms)} is earlier"
                 )
             moved = max(target, self._now_ms)
-            self._store(moved, None)
+            _store_now(database, self._identity, moved)
             self._now_ms = moved
             return moved
 
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            self._database.close()
+    def _connect(self) -> sqlite3.Connection:
+        """A connection that commits each statement, and whose commits survive a power cut."""
+        database = sqlite3.connect(self._path, isolation_level=None)
+        database.execute("PRAGMA synchronous = FULL")
+        return database
 
-    def _stored(self) -> int | None:
-        rows = self._database.execute("SELECT now_ms FROM clocks WHERE feed = ?", (self._identity,))
-        with closing(rows):
-            row = rows.fetchone()
-        return None if row is None else int(row[0])
 
-    def _moved(self, cycle_id: str) -> bool:
-        rows = self._database.execute(
-            "SELECT 1 FROM moves WHERE feed = ? AND cycle_id = ?", (self._identity, cycle_id)
-        )
-        with closing(rows):
-            return rows.fetchone() is not None
+def _stored_now(database: sqlite3.Connection, identity: str) -> int | None:
+    row = database.execute("SELECT now_ms FROM clocks WHERE feed = ?", (identity,)).fetchone()
+    return None if row is None else int(row[0])
 
-    def _store(self, now_ms: int, cycle_id: str | None) -> None:
-        self._database.execute(
-            "INSERT INTO clocks (feed, now_ms) VALUES (?, ?) "
-            "ON CONFLICT (feed) DO UPDATE SET now_ms = excluded.now_ms",
-            (self._identity, now_ms),
-        )
-        if cycle_id is not None:
-            self._database.execute(
-                "INSERT INTO moves (feed, cycle_id, now_ms) VALUES (?, ?, ?)",
-                (self._identity, cycle_id, now_ms),
-            )
+
+def _has_moved(database: sqlite3.Connection, identity: str, cycle_id: str) -> bool:
+    query = "SELECT 1 FROM moves WHERE feed = ? AND cycle_id = ?"
+    return database.execute(query, (identity, cycle_id)).fetchone() is not None
+
+
+def _store_now(database: sqlite3.Connection, identity: str, now_ms: int) -> None:
+    database.execute(
+        "INSERT INTO clocks (feed, now_ms) VALUES (?, ?) "
+        "ON CONFLICT (feed) DO UPDATE SET now_ms = excluded.now_ms",
+        (identity, now_ms),
+    )
 
 
 def to_ms(moment: datetime) -> int:
