@@ -40,7 +40,6 @@ _CHATTY = (
     "tornado.access",
     "urllib3",
     "waitress",
-    "waitress.queue",
     "werkzeug",
     "alembic",
     "sqlalchemy",
@@ -161,10 +160,16 @@ def _formatter(
         mask,
     ]
     if is_console:
-        finish += [_shorten, structlog.dev.ConsoleRenderer(colors=colors, timestamp_key="at")]
+        finish += [_shorten, _console(colors=colors)]
     else:
         finish.append(structlog.processors.JSONRenderer(serializer=_to_json))
     return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=finish)
+
+
+def _console(*, colors: bool) -> Processor:
+    return structlog.dev.ConsoleRenderer(
+        colors=colors, timestamp_key="at", exception_formatter=structlog.dev.plain_traceback
+    )
 
 
 def _shorten(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

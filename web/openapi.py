@@ -64,8 +64,9 @@ class _Shapes:
 
 
 def _foreign(shape: Any) -> dict[str, Any]:
-    """`object` and whatever an answer holds beyond JSON's own types is described as anything."""
-    return {} if shape is object else {"description": getattr(shape, "__name__", str(shape))}
+    """Types beyond JSON's own are described in words, `object` as what it stands for."""
+    name = getattr(shape, "__name__", str(shape))
+    return {"description": "any JSON value" if shape is object else name}
 
 
 def _operation(declared: Route, shapes: _Shapes, *, secured: bool) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from typing import Any
 
@@ -77,29 +78,37 @@ def serve(app: Flask, host: str, port: int, threads: int) -> RunningServer:
 
     Returns once it listens. Raises ConfigError with a line that names the port when it cannot.
     """
-    limit = int(app.config["MAX_CONTENT_LENGTH"]) + _READ_BEYOND_LIMIT_BYTES
-    sockets: dict[int, Any] = {}
     site = site_of(app)
     try:
-        server = create_server(
-            app,
-            map=sockets,
-            listen=f"{_bracketed(host)}:{port}",
-            threads=threads,
-            ident=None,
-            max_request_body_size=limit,
-        )
-    except (OSError, ValueError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else str(exc)
-        fault = f"{site.section}.port: cannot listen on {host}:{port} ({reason})"
+        listening = _listen(host, port)
+    except OSError as exc:
+        fault = f"{site.section}.port: cannot listen on {host}:{port} ({exc.strerror or exc})"
         remedy = f"end what listens there, or set {site.section}.port to another one"
         raise ConfigError([f"{fault}; {remedy}"]) from exc
+    sockets: dict[int, Any] = {}
+    server = create_server(
+        app,
+        map=sockets,
+        sockets=[listening],
+        threads=threads,
+        ident=None,
+        max_request_body_size=int(app.config["MAX_CONTENT_LENGTH"]) + _READ_BEYOND_LIMIT_BYTES,
+    )
     server.channel_class = _Channel
     return RunningServer(server, sockets, site.name)
 
 
-def _bracketed(host: str) -> str:
-    if host == "localhost":
-        # The name may stand for two addresses; one socket gives one port.
-        return "127.0.0.1"
-    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket on the first address that the name stands for."""
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listening = socket.socket(family, kind, protocol)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen()
+    except OSError:
+        listening.close()
+        raise
+    return listening

@@ -1,0 +1,120 @@
+"""The server over real sockets."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+import requests
+from flask import Flask
+
+from engine.errors import ConfigError
+from web import KeyRing, RunningServer, create_app, route, serve
+
+LIMIT = 1000
+
+
+def build(name: str = "market_data") -> Flask:
+    return create_app(
+        name=name,
+        title="Sample",
+        version="1",
+        description="",
+        keys=KeyRing(),
+        max_body_bytes=LIMIT,
+    )
+
+
+@pytest.fixture
+def server() -> Iterator[RunningServer]:
+    app = build()
+
+    @route(app, "POST", "/bare", summary="No body")
+    def bare() -> dict[str, str]:
+        return {"done": "yes"}
+
+    running = serve(app, "127.0.0.1", 0, 4)
+    yield running
+    running.close()
+
+
+def raw_exchange(port: int, data: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(data)
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+    return answer
+
+
+def test_port_0_is_a_free_port_and_it_answers_at_once(server: RunningServer) -> None:
+    assert server.port > 0
+    assert requests.get(f"{server.url}/health", timeout=5).json()["status"] == "ok"
+
+
+def test_no_answer_names_the_software(server: RunningServer) -> None:
+    assert "Server" not in requests.get(f"{server.url}/health", timeout=5).headers
+
+
+@pytest.mark.parametrize("size", [LIMIT + 1, 3_000_000])
+def test_a_large_body_is_413_with_a_problem_document(server: RunningServer, size: int) -> None:
+    answer = requests.post(f"{server.url}/bare", data=b"x" * size, timeout=5)
+    assert answer.status_code == 413
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json()["status"] == 413
+
+
+def test_a_chunked_body_is_limited_though_it_names_no_length(server: RunningServer) -> None:
+    chunks = (b"x" * 400 for _ in range(10))
+    answer = requests.post(f"{server.url}/bare", data=chunks, timeout=5)
+    assert answer.status_code == 413
+
+
+def test_what_is_no_http_is_400_with_a_problem_document(server: RunningServer) -> None:
+    answer = raw_exchange(server.port, b"GET / HTTP/1.1\r\nbad header\r\n\r\n")
+    assert answer.split()[1] == b"400"
+    assert b"application/problem+json" in answer
+
+
+def test_a_busy_port_is_one_line_with_the_setting_that_names_it(server: RunningServer) -> None:
+    with pytest.raises(ConfigError) as caught:
+        serve(build(), "127.0.0.1", server.port, 2)
+    assert len(caught.value.faults) == 1
+    assert "services.market_data.port" in caught.value.faults[0]
+    assert str(server.port) in caught.value.faults[0]
+
+
+def test_a_request_in_progress_is_answered_while_the_server_closes() -> None:
+    entered, release = threading.Event(), threading.Event()
+    app = build()
+
+    @route(app, "GET", "/slow", summary="Slow")
+    def slow() -> dict[str, str]:
+        entered.set()
+        assert release.wait(5)
+        return {"done": "yes"}
+
+    running = serve(app, "127.0.0.1", 0, 2)
+    answers: list[int] = []
+    asking = threading.Thread(
+        target=lambda: answers.append(requests.get(f"{running.url}/slow", timeout=5).status_code)
+    )
+    asking.start()
+    assert entered.wait(5)
+    closing = threading.Thread(target=running.close)
+    closing.start()
+    release.set()
+    closing.join(5)
+    asking.join(5)
+    assert answers == [200]
+
+
+def test_close_frees_the_port_and_may_be_called_twice(server: RunningServer) -> None:
+    server.close()
+    server.close()
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", server.port))
+        probe.listen()
