@@ -16,9 +16,10 @@ from engine.ledger.column_types import plain
 from engine.ledger.connections import Connections
 from engine.ledger.order_changes import EXACT, load_changes, save_changes, stored_fills
 from engine.ledger.records import dump, fill_of, fill_values, insert_all, upsert
-from engine.ledger.schema import events, fills, holdings
+from engine.ledger.schema import events as event_log
+from engine.ledger.schema import fills, holdings
 
-FILL_CAUSE = "event"
+EVENT_CAUSE = "event"
 
 
 class EventRows:
@@ -48,14 +49,14 @@ class EventRows:
         with self._connections.read() as connection:
             return int(read_account(connection).contiguous_seq)
 
-    def store_events(self, events_read: Sequence[ExecutionEvent], now: datetime) -> tuple[str, ...]:
+    def store_events(self, events: Sequence[ExecutionEvent], now: datetime) -> tuple[str, ...]:
         """Store events by seq and move the orders they speak of; ids that are not known here."""
-        if not events_read:
+        if not events:
             return ()
-        ids = {event.client_order_id for event in events_read}
+        ids = {event.client_order_id for event in events}
         with self._connections.write() as connection:
             account = lock_account(connection)
-            fresh = _insert_events(connection, events_read)
+            fresh = _insert_events(connection, events)
             _advance(connection, account.contiguous_seq)
             _hold(connection, [event for event in fresh if isinstance(event, FillEvent)])
             changes = load_changes(connection, ids)
@@ -65,7 +66,7 @@ class EventRows:
                 changes[client_order_id].take_fills(stored)
             for event in fresh:
                 if not isinstance(event, FillEvent) and event.client_order_id in changes:
-                    changes[event.client_order_id].answer(event, FILL_CAUSE, now)
+                    changes[event.client_order_id].answer(event, EVENT_CAUSE, now)
             save_changes(connection, list(changes.values()), now, self._max_repeats)
             return tuple(sorted(ids - changes.keys()))
 
@@ -89,17 +90,23 @@ def canonical(value: Decimal) -> str:
 
 
 def _insert_events(
-    connection: Connection, events_read: Iterable[ExecutionEvent]
+    connection: Connection, events: Iterable[ExecutionEvent]
 ) -> list[ExecutionEvent]:
     """Insert those whose seq is new, and their fills; the new ones, in order."""
-    by_seq = {event.seq: event for event in events_read}
-    chosen = select(events.c.seq).where(events.c.seq.in_(list(by_seq)))
+    by_seq = {event.seq: event for event in events}
+    chosen = select(event_log.c.seq).where(event_log.c.seq.in_(list(by_seq)))
     known = set(connection.execute(chosen).scalars())
     fresh = [by_seq[seq] for seq in sorted(by_seq.keys() - known)]
-    insert_all(connection, events, [_event_values(event) for event in fresh])
+    insert_all(connection, event_log, [_event_values(event) for event in fresh])
     found = [event for event in fresh if isinstance(event, FillEvent)]
-    insert_all(connection, fills, [fill_values(event) for event in found])
-    return fresh
+    ids = [event.fill_id for event in found]
+    counted = set(
+        connection.execute(select(fills.c.fill_id).where(fills.c.fill_id.in_(ids))).scalars()
+    )
+    # A fill under a second seq is counted once; the audit names the event that has no row.
+    first = {e.fill_id: e for e in reversed(found) if e.fill_id not in counted}
+    insert_all(connection, fills, [fill_values(event) for event in first.values()])
+    return [e for e in fresh if not isinstance(e, FillEvent) or first.get(e.fill_id) is e]
 
 
 def _event_values(event: ExecutionEvent) -> dict[str, Any]:
@@ -114,7 +121,7 @@ def _event_values(event: ExecutionEvent) -> dict[str, Any]:
 
 def _advance(connection: Connection, contiguous: int) -> None:
     """Move the cursor over every seq that follows without a gap."""
-    chosen = select(events.c.seq).where(events.c.seq > contiguous).order_by(events.c.seq)
+    chosen = select(event_log.c.seq).where(event_log.c.seq > contiguous).order_by(event_log.c.seq)
     reached = contiguous
     for seq in connection.execute(chosen).scalars():
         if seq != reached + 1:

@@ -69,6 +69,8 @@ class OrderChange:
             return
         if contradicts(self.status, answer.state):
             self.contradictions.append(f"{answer.state} for an order that is {self.status}")
+        if answer.state in NEVER_TRADED and answer.filled_quantity > 0:
+            self.contradictions.append(f"{answer.state} with {answer.filled_quantity} filled")
         if answer.filled_quantity > self.filled:
             self._fill(answer.filled_quantity, answer.average_price, answer.fees)
         self.move(answer.state, cause, answer.reason, now)

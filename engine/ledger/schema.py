@@ -81,7 +81,7 @@ state_changes = Table(
 leases = Table(
     "leases",
     metadata,
-    Column("name", String(64), primary_key=True),
+    Column("name", Text, primary_key=True),
     Column("holder", Text, nullable=False),
     Column("until", MicrosUTC, nullable=False),
 )
@@ -109,7 +109,7 @@ Index(
 snapshots = Table(
     "snapshots",
     metadata,
-    Column("account", String(64), primary_key=True),
+    Column("account", Text, primary_key=True),
     Column("payload", Text, nullable=False),
 )
 
@@ -117,7 +117,7 @@ cycles = Table(
     "cycles",
     metadata,
     _number(),
-    Column("cycle_id", String(64), nullable=False, unique=True),
+    Column("cycle_id", Text, nullable=False, unique=True),
     Column("key", Text, nullable=False, unique=True),
     Column("trigger", EnumText(Trigger), nullable=False),
     Column("status", EnumText(CycleStatus), nullable=False),
@@ -148,7 +148,7 @@ Index("cycles_by_start", cycles.c.started_at)
 batches = Table(
     "batches",
     metadata,
-    Column("cycle_id", String(64), nullable=False),
+    Column("cycle_id", Text, nullable=False),
     Column("batch", Integer, nullable=False),
     Column("held", Boolean, nullable=False),
     Column("symbols", Text, nullable=False),
@@ -167,7 +167,7 @@ batches = Table(
 step_data = Table(
     "step_data",
     metadata,
-    Column("cycle_id", String(64), nullable=False),
+    Column("cycle_id", Text, nullable=False),
     Column("batch", Integer, nullable=False),
     Column("step", EnumText(Stage), nullable=False),
     Column("data", LargeBinary, nullable=False),
@@ -178,7 +178,7 @@ step_data = Table(
 cycle_steps = Table(
     "cycle_steps",
     metadata,
-    Column("cycle_id", String(64), nullable=False),
+    Column("cycle_id", Text, nullable=False),
     Column("step", EnumText(Stage), nullable=False),
     Column("seconds", Float, nullable=False),
     PrimaryKeyConstraint("cycle_id", "step"),
@@ -188,7 +188,7 @@ outcomes = Table(
     "outcomes",
     metadata,
     _number(),
-    Column("cycle_id", String(64), nullable=False),
+    Column("cycle_id", Text, nullable=False),
     Column("symbol", Text, nullable=False),
     Column("batch", Integer, nullable=False),
     Column("stage", EnumText(Stage), nullable=False),
@@ -201,7 +201,7 @@ signals = Table(
     "signals",
     metadata,
     _number(),
-    Column("cycle_id", String(64), nullable=False),
+    Column("cycle_id", Text, nullable=False),
     Column("batch", Integer, nullable=False),
     Column("symbol", Text, nullable=False),
     Column("strategy", Text, nullable=False),
@@ -216,7 +216,7 @@ candidates = Table(
     "candidates",
     metadata,
     _number(),
-    Column("cycle_id", String(64), nullable=False),
+    Column("cycle_id", Text, nullable=False),
     Column("batch", Integer, nullable=False),
     Column("decision_key", Text, nullable=False),
     Column("payload", Text, nullable=False),
@@ -227,7 +227,7 @@ decisions = Table(
     "decisions",
     metadata,
     _number(),
-    Column("cycle_id", String(64), nullable=False),
+    Column("cycle_id", Text, nullable=False),
     Column("stage", EnumText(Stage), nullable=False),  # risk: denied in its batch; else allocate
     Column("decision_key", Text, nullable=False),
     Column("symbol", Text, nullable=False),
@@ -241,10 +241,10 @@ orders = Table(
     "orders",
     metadata,
     _number(),
-    Column("client_order_id", String(64), nullable=False, unique=True),
+    Column("client_order_id", Text, nullable=False, unique=True),
     Column("decision_key", Text, nullable=False),
     Column("attempt", Integer, nullable=False),
-    Column("cycle_id", String(64), nullable=False),
+    Column("cycle_id", Text, nullable=False),
     Column("epoch", BigInteger, nullable=False),
     Column("symbol", Text, nullable=False),
     Column("side", EnumText(Side), nullable=False),
@@ -254,7 +254,7 @@ orders = Table(
     Column("reduce_only", Boolean, nullable=False),
     Column("strategy", Text, nullable=False),
     Column("body", Text, nullable=False),
-    Column("body_hash", String(64), nullable=False),  # sha256 of the body as it was frozen
+    Column("body_hash", Text, nullable=False),  # sha256 of the body as it was frozen
     Column("status", EnumText(OrderStatus), nullable=False),
     Column("created_at", MicrosUTC, nullable=False),
     Column("updated_at", MicrosUTC, nullable=False),
@@ -301,7 +301,7 @@ transitions = Table(
     "transitions",
     metadata,
     _number(),
-    Column("client_order_id", String(64), nullable=False),
+    Column("client_order_id", Text, nullable=False),
     Column("at", MicrosUTC, nullable=False),
     Column("from_status", String(16), nullable=False),  # empty: the order did not exist
     Column("to_status", EnumText(OrderStatus), nullable=False),
@@ -315,7 +315,7 @@ events = Table(
     metadata,
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
     Column("kind", String(8), nullable=False),  # order | fill
-    Column("client_order_id", String(64), nullable=False),
+    Column("client_order_id", Text, nullable=False),
     Column("at", MicrosUTC, nullable=False),
     Column("payload", Text, nullable=False),
     Index("events_by_order", "client_order_id"),
@@ -325,8 +325,8 @@ fills = Table(
     "fills",
     metadata,
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
-    Column("fill_id", String(128), nullable=False, unique=True),
-    Column("client_order_id", String(64), nullable=False),
+    Column("fill_id", Text, nullable=False, unique=True),
+    Column("client_order_id", Text, nullable=False),
     Column("symbol", Text, nullable=False),
     Column("side", EnumText(Side), nullable=False),
     Column("quantity", DecimalText, nullable=False),
@@ -342,19 +342,19 @@ fills = Table(
 holdings = Table(
     "holdings",
     metadata,
-    Column("symbol", String(64), primary_key=True),
+    Column("symbol", Text, primary_key=True),
     Column("quantity", DecimalText, nullable=False),
     Column("flat_seq", BigInteger, nullable=False),  # seq of the fill that last closed the position
     Column("last_seq", BigInteger, nullable=False),
-    Column("last_fill_id", String(128), nullable=False),
+    Column("last_fill_id", Text, nullable=False),
     Column("last_exit_at", MicrosUTC),
 )
 
 disabled_strategies = Table(
     "disabled_strategies",
     metadata,
-    Column("symbol", String(64), nullable=False),
-    Column("strategy", String(128), nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("strategy", Text, nullable=False),
     Column("since", MicrosUTC, nullable=False),
     Column("reason", Text, nullable=False),
     PrimaryKeyConstraint("symbol", "strategy"),
@@ -363,8 +363,8 @@ disabled_strategies = Table(
 idempotent_requests = Table(
     "idempotent_requests",
     metadata,
-    Column("key", String(256), primary_key=True),
-    Column("body_hash", String(128), nullable=False),
+    Column("key", Text, primary_key=True),
+    Column("body_hash", Text, nullable=False),
     Column("status", Integer, nullable=False),
     Column("body", Text, nullable=False),
     Column("at", MicrosUTC, nullable=False),

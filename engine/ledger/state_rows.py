@@ -25,12 +25,12 @@ from engine.ledger.records import dump, insert_new, load, upsert
 from engine.ledger.schema import (
     account,
     alerts,
-    causes,
     cycles,
     disabled_strategies,
     leases,
     snapshots,
 )
+from engine.ledger.schema import causes as cause_rows
 
 SECRET_BYTES = 32
 
@@ -38,7 +38,9 @@ SECRET_BYTES = 32
 def read_state(connection: Connection) -> LedgerState:
     """The state of the account as one value."""
     row = read_account(connection)
-    found = connection.execute(select(causes).order_by(causes.c.since, causes.c.cause)).all()
+    found = connection.execute(
+        select(cause_rows).order_by(cause_rows.c.since, cause_rows.c.cause)
+    ).all()
     fields = ("cause", "level", "detail", "since")
 
     def of_kind(kind: str) -> list[dict[str, Any]]:
@@ -89,25 +91,28 @@ class StateRows:
         """Release every latched cause (POST /resume)."""
         with self._connections.write() as connection:
             lock_account(connection)
-            done = connection.execute(delete(causes).where(causes.c.kind == LATCHED))
+            done = connection.execute(delete(cause_rows).where(cause_rows.c.kind == LATCHED))
             if done.rowcount:
                 write_effective(connection, actor, "cleared latched causes", now)
 
     def set_derived(
-        self, causes_now: dict[str, tuple[TradingState, str]], now: datetime
+        self, causes: dict[str, tuple[TradingState, str]], now: datetime
     ) -> LedgerState:
         """Replace the derived causes; one that persists keeps its `since`."""
-        derived = causes.c.kind == DERIVED
+        derived = cause_rows.c.kind == DERIVED
         with self._connections.write() as connection:
             lock_account(connection)
-            known = {c.cause: c for c in connection.execute(select(causes).where(derived))}
+            known = {c.cause: c for c in connection.execute(select(cause_rows).where(derived))}
             before = {name: (c.level, c.detail) for name, c in known.items()}
-            if before != causes_now:
-                connection.execute(delete(causes).where(derived))
-                for name, (level, detail) in causes_now.items():
+            if before != causes:
+                connection.execute(delete(cause_rows).where(derived))
+                for name, (level, detail) in causes.items():
                     since = known[name].since if name in known else now
                     row = {"cause": name, "level": level, "detail": detail, "since": since}
-                    connection.execute(insert(causes).values(kind=DERIVED, **row))
+                    connection.execute(insert(cause_rows).values(kind=DERIVED, **row))
+            if {name: c.level for name, c in known.items()} != {
+                name: level for name, (level, _) in causes.items()
+            }:
                 write_effective(connection, "engine", "derived causes", now)
             return read_state(connection)
 

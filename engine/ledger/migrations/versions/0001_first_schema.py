@@ -68,7 +68,7 @@ def _account() -> None:
     )
     op.create_table(
         "leases",
-        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
         sa.Column("holder", sa.Text(), nullable=False),
         sa.Column("until", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
@@ -95,7 +95,7 @@ def _account() -> None:
     )
     op.create_table(
         "snapshots",
-        sa.Column("account", sa.String(length=64), nullable=False),
+        sa.Column("account", sa.Text(), nullable=False),
         sa.Column("payload", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("account"),
     )
@@ -105,7 +105,7 @@ def _cycles() -> None:
     op.create_table(
         "cycles",
         sa.Column("number", _key(), autoincrement=True, nullable=False),
-        sa.Column("cycle_id", sa.String(length=64), nullable=False),
+        sa.Column("cycle_id", sa.Text(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("trigger", sa.String(16), nullable=False),
         sa.Column("status", sa.String(16), nullable=False),
@@ -137,7 +137,7 @@ def _cycles() -> None:
     op.create_index("cycles_by_status", "cycles", ["status", "number"], unique=False)
     op.create_table(
         "batches",
-        sa.Column("cycle_id", sa.String(length=64), nullable=False),
+        sa.Column("cycle_id", sa.Text(), nullable=False),
         sa.Column("batch", sa.Integer(), nullable=False),
         sa.Column("held", sa.Boolean(), nullable=False),
         sa.Column("symbols", sa.Text(), nullable=False),
@@ -154,7 +154,7 @@ def _cycles() -> None:
     )
     op.create_table(
         "step_data",
-        sa.Column("cycle_id", sa.String(length=64), nullable=False),
+        sa.Column("cycle_id", sa.Text(), nullable=False),
         sa.Column("batch", sa.Integer(), nullable=False),
         sa.Column("step", sa.String(16), nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=False),
@@ -163,7 +163,7 @@ def _cycles() -> None:
     )
     op.create_table(
         "cycle_steps",
-        sa.Column("cycle_id", sa.String(length=64), nullable=False),
+        sa.Column("cycle_id", sa.Text(), nullable=False),
         sa.Column("step", sa.String(16), nullable=False),
         sa.Column("seconds", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("cycle_id", "step"),
@@ -171,7 +171,7 @@ def _cycles() -> None:
     op.create_table(
         "outcomes",
         sa.Column("number", _key(), autoincrement=True, nullable=False),
-        sa.Column("cycle_id", sa.String(length=64), nullable=False),
+        sa.Column("cycle_id", sa.Text(), nullable=False),
         sa.Column("symbol", sa.Text(), nullable=False),
         sa.Column("batch", sa.Integer(), nullable=False),
         sa.Column("stage", sa.String(16), nullable=False),
@@ -183,7 +183,7 @@ def _cycles() -> None:
     op.create_table(
         "signals",
         sa.Column("number", _key(), autoincrement=True, nullable=False),
-        sa.Column("cycle_id", sa.String(length=64), nullable=False),
+        sa.Column("cycle_id", sa.Text(), nullable=False),
         sa.Column("batch", sa.Integer(), nullable=False),
         sa.Column("symbol", sa.Text(), nullable=False),
         sa.Column("strategy", sa.Text(), nullable=False),
@@ -200,7 +200,7 @@ def _orders() -> None:
     op.create_table(
         "candidates",
         sa.Column("number", _key(), autoincrement=True, nullable=False),
-        sa.Column("cycle_id", sa.String(length=64), nullable=False),
+        sa.Column("cycle_id", sa.Text(), nullable=False),
         sa.Column("batch", sa.Integer(), nullable=False),
         sa.Column("decision_key", sa.Text(), nullable=False),
         sa.Column("payload", sa.Text(), nullable=False),
@@ -210,7 +210,7 @@ def _orders() -> None:
     op.create_table(
         "decisions",
         sa.Column("number", _key(), autoincrement=True, nullable=False),
-        sa.Column("cycle_id", sa.String(length=64), nullable=False),
+        sa.Column("cycle_id", sa.Text(), nullable=False),
         sa.Column("stage", sa.String(16), nullable=False),
         sa.Column("decision_key", sa.Text(), nullable=False),
         sa.Column("symbol", sa.Text(), nullable=False),
@@ -223,10 +223,10 @@ def _orders() -> None:
     op.create_table(
         "orders",
         sa.Column("number", _key(), autoincrement=True, nullable=False),
-        sa.Column("client_order_id", sa.String(length=64), nullable=False),
+        sa.Column("client_order_id", sa.Text(), nullable=False),
         sa.Column("decision_key", sa.Text(), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
-        sa.Column("cycle_id", sa.String(length=64), nullable=False),
+        sa.Column("cycle_id", sa.Text(), nullable=False),
         sa.Column("epoch", sa.BigInteger(), nullable=False),
         sa.Column("symbol", sa.Text(), nullable=False),
         sa.Column("side", sa.String(16), nullable=False),
@@ -236,7 +236,7 @@ def _orders() -> None:
         sa.Column("reduce_only", sa.Boolean(), nullable=False),
         sa.Column("strategy", sa.Text(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
-        sa.Column("body_hash", sa.String(length=64), nullable=False),
+        sa.Column("body_hash", sa.Text(), nullable=False),
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
@@ -290,7 +290,7 @@ def _orders() -> None:
     op.create_table(
         "transitions",
         sa.Column("number", _key(), autoincrement=True, nullable=False),
-        sa.Column("client_order_id", sa.String(length=64), nullable=False),
+        sa.Column("client_order_id", sa.Text(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("from_status", sa.String(length=16), nullable=False),
         sa.Column("to_status", sa.String(16), nullable=False),
@@ -306,7 +306,7 @@ def _events() -> None:
         "events",
         sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("kind", sa.String(length=8), nullable=False),
-        sa.Column("client_order_id", sa.String(length=64), nullable=False),
+        sa.Column("client_order_id", sa.Text(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("payload", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("seq"),
@@ -315,8 +315,8 @@ def _events() -> None:
     op.create_table(
         "fills",
         sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("fill_id", sa.String(length=128), nullable=False),
-        sa.Column("client_order_id", sa.String(length=64), nullable=False),
+        sa.Column("fill_id", sa.Text(), nullable=False),
+        sa.Column("client_order_id", sa.Text(), nullable=False),
         sa.Column("symbol", sa.Text(), nullable=False),
         sa.Column("side", sa.String(16), nullable=False),
         sa.Column("quantity", sa.Text(), nullable=False),
@@ -332,18 +332,18 @@ def _events() -> None:
     op.create_index("fills_by_symbol_day", "fills", ["symbol", "filled_at"], unique=False)
     op.create_table(
         "holdings",
-        sa.Column("symbol", sa.String(length=64), nullable=False),
+        sa.Column("symbol", sa.Text(), nullable=False),
         sa.Column("quantity", sa.Text(), nullable=False),
         sa.Column("flat_seq", sa.BigInteger(), nullable=False),
         sa.Column("last_seq", sa.BigInteger(), nullable=False),
-        sa.Column("last_fill_id", sa.String(length=128), nullable=False),
+        sa.Column("last_fill_id", sa.Text(), nullable=False),
         sa.Column("last_exit_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("symbol"),
     )
     op.create_table(
         "disabled_strategies",
-        sa.Column("symbol", sa.String(length=64), nullable=False),
-        sa.Column("strategy", sa.String(length=128), nullable=False),
+        sa.Column("symbol", sa.Text(), nullable=False),
+        sa.Column("strategy", sa.Text(), nullable=False),
         sa.Column("since", sa.BigInteger(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("symbol", "strategy"),
@@ -353,8 +353,8 @@ def _events() -> None:
 def _requests() -> None:
     op.create_table(
         "idempotent_requests",
-        sa.Column("key", sa.String(length=256), nullable=False),
-        sa.Column("body_hash", sa.String(length=128), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("body_hash", sa.Text(), nullable=False),
         sa.Column("status", sa.Integer(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
