@@ -86,7 +86,7 @@ task_send_sent_event = settings.flower.enabled
 worker_hijack_root_logger = False
 worker_redirect_stdouts = False
 
-beat_scheduler = "redbeat.RedBeatScheduler"
+beat_scheduler = "tasks.beat:TickingScheduler"
 beat_max_loop_interval = 1
 redbeat_lock_timeout = 5
 redbeat_key_prefix = "trading-engine:beat:"

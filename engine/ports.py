@@ -7,7 +7,7 @@ in-memory database or a simulated clock can stand in for any of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -58,6 +58,7 @@ from engine.domain.model import (
     TradingState,
     VenueOrder,
 )
+from engine.service_settings import ServiceName
 from engine.settings import Settings
 
 
@@ -464,7 +465,10 @@ class Ledger(Protocol):
 
 @dataclass(frozen=True)
 class Engine:
-    """Everything a step may use. Built in `bootstrap`; one a process."""
+    """Everything a step may use. Built in `bootstrap`; one a process.
+
+    `probes` ask each service's health, for the upkeep worker alone: the seconds it took.
+    """
 
     settings: Settings
     clock: Clock
@@ -476,3 +480,4 @@ class Engine:
     ledger: Ledger
     cache: CandleCache
     worker: str
+    probes: dict[ServiceName, Callable[[], float]] = field(default_factory=dict)

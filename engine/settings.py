@@ -117,6 +117,7 @@ class Timing(Section):
     barrier_grace_s: Seconds = 2
     watch_s: Seconds = 5
     reconcile_s: Seconds = 10
+    check_s: Seconds = 10
     unknown_reducing_s: Seconds = 60
     unknown_halted_s: Seconds = 300
     max_sends_per_order: Count = 3

@@ -7,18 +7,20 @@ import socket
 from typing import Any
 
 from celery.signals import setup_logging, worker_process_init
-from engine.bootstrap import build_engine
 
 import celeryconfig
+from engine.bootstrap import build_engine
 from engine.ports import Engine
 from engine.telemetry import configure_logging
+
+NODE = "TRADING_ENGINE_NODE"
 
 _engines: dict[int, Engine] = {}
 
 
 def node_name() -> str:
     """The worker's node name as heartbeats carry it: set by the worker at its start."""
-    return os.environ.get("TRADING_ENGINE_NODE", f"process@{socket.gethostname()}")
+    return os.environ.get(NODE, f"process@{socket.gethostname()}")
 
 
 def engine() -> Engine:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +11,7 @@ from redbeat import RedBeatSchedulerEntry
 from redis.exceptions import RedisError
 
 import celeryconfig
+from engine.control.lifecycle import slot
 from engine.errors import ServiceUnavailable
 from tasks.app import app
 
@@ -19,18 +19,12 @@ ENTRY = "trading-cycle"
 SLOT_HEADER = "cycle_slot"
 
 
-def slot_at(now: datetime, interval_s: float) -> str:
-    """The slot that `now` lies in: the last multiple of the interval, ISO 8601 UTC."""
-    seconds = math.floor(now.timestamp() / interval_s) * interval_s
-    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
-
-
 @before_task_publish.connect(sender="cycle.start")
 def _stamp_slot(headers: dict[str, Any] | None = None, **_: Any) -> None:
     """The slot is fixed when the message is made, so that a redelivery finds its own cycle."""
     if headers is not None:
         interval = celeryconfig.settings.trading_engine.cycle_interval
-        headers.setdefault(SLOT_HEADER, slot_at(datetime.now(UTC), interval))
+        headers.setdefault(SLOT_HEADER, slot(datetime.now(UTC), interval))
 
 
 def slot_of(task: Task, now: datetime) -> str:
@@ -38,7 +32,7 @@ def slot_of(task: Task, now: datetime) -> str:
     stamped = getattr(task.request, SLOT_HEADER, None)
     if isinstance(stamped, str):
         return stamped
-    return slot_at(now, celeryconfig.settings.trading_engine.cycle_interval)
+    return slot(now, celeryconfig.settings.trading_engine.cycle_interval)
 
 
 class RedBeatSchedule:

@@ -1,4 +1,4 @@
-"""The watchdog: a loop in the upkeep worker's main process, and the heartbeat of every worker.
+"""The watchdog: loops in the upkeep worker's main process.
 
 It is no task, so that a stuck batch, a lost beat or a lost Redis cannot hold it up. Ledger work
 and work over HTTP have threads of their own: a hanging service delays no allocation.
@@ -6,42 +6,34 @@ and work over HTTP have threads of their own: a hanging service delays no alloca
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
-from engine.bootstrap import build_vitals
+from celery.signals import worker_ready, worker_shutting_down
 
+import celeryconfig
 from engine import degraded_state, reconcile
+from engine.bootstrap import build_vitals
+from engine.control import lifecycle
 from engine.domain.model import TradingState
-from engine.errors import Refused, TradingError
+from engine.errors import Refused, ServiceError
 from engine.pipeline import allocate, execute, finish
 from engine.ports import Engine
+from engine.service_settings import SERVICES, ServiceName
 from engine.telemetry import bind, get_logger
+from engine.vitals import ServiceCheck
 from engine.watch import Repair, RepairKind, repairs
 from tasks import flow
-from tasks.schedule import RedBeatSchedule
+from tasks.desk import build_desk
+from tasks.loops import Loops
+from tasks.process import engine
 
 log = get_logger(__name__)
 
-_stopping = threading.Event()
-
-
-def every(seconds: float, work: Callable[[], None], name: str) -> threading.Thread:
-    """Run `work` each `seconds` in a thread until the worker stops; a failure is logged."""
-
-    def loop() -> None:
-        while not _stopping.wait(seconds):
-            try:
-                work()
-            except TradingError as error:
-                log.warning("upkeep_failed", work=name, detail=str(error))
-            except Exception:
-                log.exception("upkeep_failed", work=name)
-
-    thread = threading.Thread(target=loop, name=name, daemon=True)
-    thread.start()
-    return thread
+UPKEEP_QUEUE = "upkeep"
+PRUNE_S = 3600.0
+AUTOSTART_S = 1.0
 
 
 class Upkeep:
@@ -49,8 +41,9 @@ class Upkeep:
 
     def __init__(self, here: Engine) -> None:
         self._engine = here
+        self._desk = build_desk("upkeep", here)
         self._vitals = build_vitals(here.settings)
-        self._schedule = RedBeatSchedule()
+        self._schedule = self._desk.schedule
 
     def watch(self) -> None:
         """Finish what no message will finish any more, and keep the beat schedule as wanted."""
@@ -122,3 +115,57 @@ class Upkeep:
         removed = self._engine.ledger.prune(self._engine.clock.now() - keep)
         if removed:
             log.info("outcomes_pruned", rows=removed)
+
+    def check(self, service: ServiceName) -> None:
+        """Ask one service how it is; while its circuit is open this is the fleet's only probe."""
+        now = self._engine.clock.now()
+        earlier = self._vitals.checks().get(service)
+        last_ok_at = earlier.last_ok_at if earlier is not None else None
+        try:
+            seconds = self._engine.probes[service]()
+        except ServiceError as error:
+            check = ServiceCheck(
+                status="down", detail=error.detail, checked_at=now, last_ok_at=last_ok_at
+            )
+        else:
+            check = ServiceCheck(
+                status="ok",
+                detail="",
+                checked_at=now,
+                last_ok_at=now,
+                latency_ms=round(seconds * 1000, 2),
+            )
+        self._vitals.write_check(service, check)
+
+    def autostart(self) -> None:
+        """Schedule cycles on a new ledger, in paper mode, once everything answers."""
+        mine = self._engine.settings.trading_engine
+        if not mine.autostart or mine.mode != "paper":
+            return
+        state = self._engine.ledger.state.read()
+        if state.is_new and state.schedule_set_at is None:
+            lifecycle.start(self._desk, "autostart")
+
+
+_loops = Loops()
+
+
+@worker_ready.connect
+def _start(sender: Any, **_: Any) -> None:
+    """Only the worker that serves the upkeep queue keeps watch."""
+    if UPKEEP_QUEUE not in {queue.name for queue in sender.task_consumer.queues}:
+        return
+    upkeep = Upkeep(engine())
+    timing = celeryconfig.settings.timing
+    _loops.every(timing.watch_s, "watch", upkeep.watch)
+    _loops.every(timing.reconcile_s, "reconcile", upkeep.reconcile)
+    _loops.every(PRUNE_S, "prune", upkeep.prune)
+    _loops.every(AUTOSTART_S, "autostart", upkeep.autostart)
+    for service in SERVICES:
+        upkeep.check(service)
+        _loops.every(timing.check_s, f"check {service}", partial(upkeep.check, service))
+
+
+@worker_shutting_down.connect
+def _stop(**_: Any) -> None:
+    _loops.stop()
