@@ -88,7 +88,7 @@ def _line(
         near = nearest(keys)
         # What was meant for a secret is one, however its key is spelt.
         was = MASK if near is not None and is_secret(near) else shown(path, value)
-        return f"{name}: unknown key (was {was}); {_suggestion(keys, near)}"
+        return f"{name}: unknown key (was {was}); {_suggestion(path, near)}"
     reason = " or ".join(_reason(detail) for detail in details)
     if first["type"] == "value_error" and keys not in LEAVES:
         return f"{name}: {reason}"
@@ -108,9 +108,11 @@ def _value_at(data: Any, path: tuple[str | int, ...]) -> object:
     return data
 
 
-def _suggestion(keys: Path, near: Path | None) -> str:
+def _suggestion(path: tuple[str | int, ...], near: Path | None) -> str:
+    keys = tuple(str(part) for part in path)
     if near is not None:
-        return f"nearest known key: {dotted(near)}"
+        is_beside = near[:-1] == keys[:-1]
+        return f"nearest known key: {dotted((*path[:-1], near[-1]) if is_beside else near)}"
     known = keys_beside(keys)
     return f"known keys here: {' '.join(known)}" if known else "no such key is known"
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
@@ -22,7 +23,7 @@ from engine.config_keys import LEAVES, SECTIONS, Path
 from engine.errors import ConfigError
 from engine.service_settings import SERVICES, Section
 from engine.settings import Settings
-from engine.telemetry import MASK, redact
+from engine.telemetry import MASK, redact, redact_text
 
 DEFAULT_FILE = "config.yaml"
 _HASH_LENGTH = 12
@@ -176,18 +177,25 @@ def _without_path(url: str) -> str:
 
 
 def config_hash(settings: Settings) -> str:
-    """Twelve hexadecimal digits that change with any setting but a secret."""
-    plain = json.dumps(_without_secrets(redacted(settings)), sort_keys=True)
+    """Twelve hexadecimal digits: equal for equal settings, whatever the secrets."""
+    plain = json.dumps(_canonical(settings.model_dump()), sort_keys=True)
     return hashlib.sha256(plain.encode()).hexdigest()[:_HASH_LENGTH]
 
 
-def _without_secrets(value: Any) -> Any:
-    """A secret that is set counts as one that is not."""
-    if isinstance(value, dict):
-        return {key: _without_secrets(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_secrets(item) for item in value]
-    return "" if value == MASK else value
+def _canonical(value: Any) -> Any:
+    """The value with one form for each number, and without secrets."""
+    match value:
+        case dict():
+            return {key: _canonical(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_canonical(item) for item in value]
+        case SecretStr():
+            return ""
+        case str():
+            return redact_text(value)
+        case Decimal() | int() | float() if not isinstance(value, bool):
+            return f"{Decimal(str(value)).normalize():f}"
+    return value
 
 
 def secret_values(settings: Settings) -> tuple[str, ...]:
