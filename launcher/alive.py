@@ -25,7 +25,7 @@ def is_alive(subject: str) -> bool:
     from launcher.vital_signs import VitalSigns  # noqa: PLC0415
 
     signs = VitalSigns(load_settings())
-    return signs.beat().answers() if subject == "beat" else signs.worker(subject)()
+    return signs.has_beat() if subject == "beat" else signs.has_worker(subject)
 
 
 def main(arguments: Sequence[str]) -> int:

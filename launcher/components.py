@@ -21,7 +21,8 @@ SOFT_STOP = {"REMAP_SIGTERM": "SIGQUIT"}
 WORKER_RESERVE_MARGIN_S = 0.5
 WORKER_RESERVE_MOST_S = 6.5
 
-WorkerProbe = Callable[[str], Callable[[], bool]]
+WorkerProbe = Callable[[str], bool]
+BeatProbe = Callable[[], bool]
 
 
 def local_services(settings: Settings) -> tuple[ServiceName, ...]:
@@ -76,15 +77,13 @@ def check_exposure(settings: Settings) -> None:
         raise ConfigError(faults)
 
 
-def parts(settings: Settings, worker_answers: WorkerProbe, beat_answers: Endpoint) -> list[Part]:
+def parts(settings: Settings, has_worker: WorkerProbe, has_beat: BeatProbe) -> list[Part]:
     """Everything after Redis and the ledger, in the order to start."""
     found = [
         *_services(settings),
-        _worker(
-            settings, "worker", "cycle,batch,execute", batch_processes(settings), worker_answers
-        ),
-        _worker(settings, "upkeep", "upkeep", settings.workers.upkeep, worker_answers),
-        _beat(beat_answers),
+        _worker(settings, "worker", "cycle,batch,execute", batch_processes(settings), has_worker),
+        _worker(settings, "upkeep", "upkeep", settings.workers.upkeep, has_worker),
+        _beat(has_beat),
     ]
     if settings.flower.enabled:
         found.append(_flower(settings))
@@ -117,7 +116,7 @@ def _services(settings: Settings) -> list[Part]:
 
 
 def _worker(
-    settings: Settings, name: str, queues: str, processes: int, answers_as: WorkerProbe
+    settings: Settings, name: str, queues: str, processes: int, has_worker: WorkerProbe
 ) -> Part:
     address = f"{processes} {'process' if processes == 1 else 'processes'}, queues {queues}"
     command = (
@@ -128,14 +127,15 @@ def _worker(
     )
     soft = settings.celery.soft_shutdown_s + WORKER_RESERVE_MARGIN_S
     reserve = min(soft, WORKER_RESERVE_MOST_S) if name == "worker" else 1.5
-    endpoint = Endpoint(name, address, answers_as(name))
+    endpoint = Endpoint(name, address, lambda: has_worker(name))
     environment = {**SOFT_STOP, "TRADING_ENGINE_COMPONENT": name}
     return Part(name, command, (endpoint,), reserve_s=reserve, environment=environment)
 
 
-def _beat(endpoint: Endpoint) -> Part:
-    command = (*CELERY, "beat", "-S", "redbeat.RedBeatScheduler", "--pidfile=")
+def _beat(has_beat: BeatProbe) -> Part:
+    command = (*CELERY, "beat", "--pidfile=")
     environment = {"TRADING_ENGINE_COMPONENT": "beat"}
+    endpoint = Endpoint("beat", "schedule in Redis", has_beat)
     return Part("beat", command, (endpoint,), reserve_s=0.5, environment=environment)
 
 

@@ -123,11 +123,11 @@ class Launch:
         self._settings = load_settings({**environ, **self._environment})
         self._migrate()
         signs = VitalSigns(self._settings)
-        for part in components.parts(self._settings, signs.worker, signs.beat()):
+        for part in components.parts(self._settings, signs.has_new_worker, signs.has_new_beat):
             self._supervisor.start(part)
 
     def _migrate(self) -> None:
-        from engine.ledger import migrate  # noqa: PLC0415 (half a second, after the first line)
+        from engine.ledger.migration import migrate  # noqa: PLC0415 (half a second, after the first line)
 
         begun = time.monotonic()
         url, shown = ledger_address(self._settings)

@@ -11,7 +11,7 @@ from launcher.resolve import ledger_address
 
 def main() -> int:
     """Exit status 0, or 1 with one line for each fault."""
-    from engine.ledger import migrate  # noqa: PLC0415 (a bad configuration is told sooner)
+    from engine.ledger.migration import migrate  # noqa: PLC0415 (a bad configuration is told sooner)
 
     try:
         url, shown = ledger_address(load_settings())

@@ -1,48 +1,39 @@
-"""CPU and memory of the parts, summed over the processes of each."""
+"""CPU and memory of every process of the parts."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import psutil
 
+from engine.vitals import ProcessVitals
 from launcher import sessions
 
 MEGABYTE = 1024 * 1024
 
 
-@dataclass(frozen=True)
-class Usage:
-    """Load of one part: percent of one core since the last sample, resident memory."""
-
-    pid: int
-    processes: int
-    cpu_percent: float
-    memory_mb: float
-
-
 class Sampler:
-    """Remembers processes between samples: CPU is a difference."""
+    """Remembers processes between samples: CPU is a difference, 0 in the first one."""
 
     def __init__(self) -> None:
         self._known: dict[int, psutil.Process] = {}
 
-    def sample(self, leaders: Mapping[str, int]) -> dict[str, Usage]:
-        """The usage of each part, given its main process."""
+    def sample(self, leaders: Mapping[str, int]) -> list[ProcessVitals]:
+        """One entry a process, under the name of its part, whose main process is given."""
+        found: list[ProcessVitals] = []
         seen: dict[int, psutil.Process] = {}
-        usages = {name: self._usage(pid, seen) for name, pid in leaders.items()}
-        self._known = seen
-        return usages
-
-    def _usage(self, leader: int, seen: dict[int, psutil.Process]) -> Usage:
-        cpu, memory, count = 0.0, 0, 0
-        for pid in sessions.members(leader):
+        parts = {pid: name for name, pid in leaders.items()}
+        for pid, session in sessions.members_of(parts):
             with contextlib.suppress(psutil.Error):
-                process = self._known.get(pid) or psutil.Process(pid)
-                seen[pid] = process
-                cpu += process.cpu_percent()
-                memory += process.memory_info().rss
-                count += 1
-        return Usage(leader, count, round(cpu, 1), round(memory / MEGABYTE, 1))
+                process = seen[pid] = self._known.get(pid) or psutil.Process(pid)
+                found.append(
+                    ProcessVitals(
+                        name=parts[session],
+                        pid=pid,
+                        cpu_percent=round(process.cpu_percent(), 1),
+                        memory_mb=round(process.memory_info().rss / MEGABYTE, 1),
+                    )
+                )
+        self._known = seen
+        return found

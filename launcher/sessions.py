@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -38,12 +38,16 @@ def entry(name: str, pid: int) -> Entry:
 
 def members(session: int) -> list[int]:
     """The processes of `session` that still run, zombies not among them."""
-    found = []
+    return [pid for pid, _ in members_of((session,))]
+
+
+def members_of(sessions: Container[int]) -> Iterator[tuple[int, int]]:
+    """Process and session of all that run in `sessions`, zombies not among them."""
     for pid in psutil.pids():
         with contextlib.suppress(OSError, psutil.Error):
-            if os.getsid(pid) == session and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-                found.append(pid)
-    return found
+            session = os.getsid(pid)
+            if session in sessions and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                yield pid, session
 
 
 def kill(session: int) -> None:
