@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from engine.domain.model import MarketClock
-from engine.errors import ConfigError, Refused
+from engine.errors import ConfigError, Refused, ServiceUnavailable
 from services.market_data.feeds.feed import ReplayFeed
 
 SCHEMA = """
@@ -110,7 +110,7 @@ class ReplayClock:
 
     def advance(self, cycle_id: str, candles: int) -> int:
         """See MarketNow.advance; stands still at the end of the feed."""
-        with self._lock, closing(self._connect()) as database:
+        with self._lock, self._opened() as database:
             database.execute("BEGIN IMMEDIATE")
             if not _has_moved(database, self._identity, cycle_id):
                 moved = self._feed.later(self._now_ms, candles)
@@ -126,7 +126,7 @@ class ReplayClock:
     def move_to(self, moment_ms: int) -> int:
         """See MarketNow.move_to."""
         target = self._feed.at_or_before(moment_ms)
-        with self._lock, closing(self._connect()) as database:
+        with self._lock, self._opened() as database:
             if moment_ms < self._now_ms:
                 raise Refused(
                     f"the clock stands at {to_text(self._now_ms)} and never goes back: "
@@ -136,6 +136,15 @@ class ReplayClock:
             _store_now(database, self._identity, moved)
             self._now_ms = moved
             return moved
+
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        """A connection for one move. Raises ServiceUnavailable when the file fails."""
+        try:
+            with closing(self._connect()) as database:
+                yield database
+        except sqlite3.Error as exc:
+            raise ServiceUnavailable("market_data", f"the clock cannot be stored: {exc}") from exc
 
     def _connect(self) -> sqlite3.Connection:
         """A connection that commits each statement, and whose commits survive a power cut."""
