@@ -1,0 +1,185 @@
+"""What the controls work with: the engine, its dispatcher and schedule, and what is known of both.
+
+One desk a process. Reads come from the ledger and from vital signs; only the kill switch, its
+release and the preflight call a service.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from engine.domain.account_history import Commitments, EquityAt
+from engine.domain.cycle import CycleReport
+from engine.domain.model import Fill, OrderStatus, Value
+from engine.domain.views import (
+    AuditEntry,
+    CycleDetail,
+    CycleProgress,
+    OrderRow,
+    OrderStory,
+    Page,
+    Rates,
+    StoredAnswer,
+)
+from engine.errors import Refused
+from engine.ports import BeatSchedule, Dispatcher, Engine
+from engine.reconcile import ReconcileResult
+from engine.vitals import CallRates, ProcessVitals, ServiceCheck, WorkerVitals
+
+
+class Queries(Protocol):
+    """What the ledger can be asked for display. All raise LedgerUnavailable."""
+
+    def cycles(self, limit: int, before: str | None) -> Page[CycleReport]:
+        """Reports, newest first."""
+        ...
+
+    def cycle(self, cycle_id: str) -> CycleDetail:
+        """One cycle whole. Raises NotFound."""
+        ...
+
+    def current_cycle(self) -> CycleProgress | None:
+        """The cycle that is running."""
+        ...
+
+    def last_cycle(self) -> CycleReport | None:
+        """The latest closed cycle."""
+        ...
+
+    def orders(
+        self, limit: int, before: str | None, state: OrderStatus | None, symbol: str | None
+    ) -> Page[OrderRow]:
+        """Orders, newest first."""
+        ...
+
+    def order(self, client_order_id: str) -> OrderStory:
+        """One order whole. Raises NotFound."""
+        ...
+
+    def rates(self, since: datetime) -> Rates:
+        """Counts and durations of what happened since then (wall time)."""
+        ...
+
+    def idempotent(self, key: str, body_hash: str, now: datetime) -> StoredAnswer | None:
+        """The first answer under this key; `mismatch` when it was another body's."""
+        ...
+
+    def store_idempotent(
+        self, key: str, body_hash: str, status: int, body: str, now: datetime
+    ) -> None:
+        """Keep an answer for 24 h."""
+        ...
+
+    def audit_append(self, entry: AuditEntry, now: datetime) -> None:
+        """Write down who asked for what."""
+        ...
+
+
+class AccountView(Protocol):
+    """The account as cycles found it, over market time. All raise LedgerUnavailable."""
+
+    def market_now(self) -> datetime | None:
+        """The market time of the latest planned cycle."""
+        ...
+
+    def equity_points(self, since: datetime | None) -> tuple[EquityAt, ...]:
+        """Equity at each cycle from `since` on, ascending."""
+        ...
+
+    def fills_since(self, since: datetime | None) -> tuple[Fill, ...]:
+        """Fills from `since` on, by seq."""
+        ...
+
+    def commitments(self, market_now: datetime) -> Commitments:
+        """Open orders, and how many were made in the last market minute."""
+        ...
+
+
+class VitalSigns(Protocol):
+    """`engine.vitals.Vitals`, as it is read. Never raises; empty or None while Redis is away."""
+
+    def ping(self) -> float | None:
+        """Milliseconds that Redis took, or None. Asks even just after a failure."""
+        ...
+
+    def workers(self) -> tuple[WorkerVitals, ...]:
+        """Workers that live."""
+        ...
+
+    def processes(self) -> tuple[ProcessVitals, ...]:
+        """Processes that are no workers'."""
+        ...
+
+    def last_beat_tick(self) -> datetime | None:
+        """When beat last sent its heartbeat."""
+        ...
+
+    def checks(self) -> dict[str, ServiceCheck]:
+        """The last look at each service."""
+        ...
+
+    def call_rates(self) -> dict[str, CallRates]:
+        """Calls of each service in the last five minutes."""
+        ...
+
+    def queue_depths(self, names: Sequence[str]) -> dict[str, int]:
+        """Messages that wait."""
+        ...
+
+
+class Circuit(Value, frozen=True, kw_only=True):
+    """A breaker: `closed`, `open` or `half-open`, and since when."""
+
+    state: str
+    since: datetime
+
+
+class Reconcile(Protocol):
+    """`engine.reconcile.run`."""
+
+    def __call__(self, engine: Engine, *, wait_s: float) -> ReconcileResult:
+        """Reconcile once."""
+        ...
+
+
+class Switch:
+    """Keeps a resume in progress from undoing a halt that came after it began."""
+
+    def __init__(self) -> None:
+        self.writing = threading.Lock()
+        self._halts = 0
+        self._counting = threading.Lock()
+
+    @property
+    def halts(self) -> int:
+        """How many halts were asked for in this process."""
+        return self._halts
+
+    def note_halt(self) -> None:
+        """A halt was asked for: every resume that began before must give up."""
+        with self._counting:
+            self._halts += 1
+
+    def require(self, halts: int) -> None:
+        """Raises Refused when a halt was asked for since `halts` was read."""
+        if self._halts != halts:
+            raise Refused("not resumed", ["a halt came in between"])
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Everything the controls may use."""
+
+    engine: Engine
+    queries: Queries
+    account: AccountView
+    dispatcher: Dispatcher
+    schedule: BeatSchedule
+    vitals: VitalSigns
+    circuits: Callable[[datetime], dict[str, Circuit]]
+    reconcile: Reconcile
+    switch: Switch = field(default_factory=Switch)

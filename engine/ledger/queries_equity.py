@@ -1,0 +1,83 @@
+"""The account over market time, from the snapshots that the cycles decided on, and its orders."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from sqlalchemy import func, select, text
+
+from engine.domain.account_history import Commitments, EquityAt
+from engine.domain.model import Fill, Value
+from engine.ledger.ledger import SqlLedger
+from engine.ledger.records import ORDER_COLUMNS, fill_of, load, order_of
+from engine.ledger.schema import OPEN_ORDER, cycles, fills, orders
+
+MAX_POINTS = 20000
+MAX_FILLS = 50000
+
+
+class _Account(Value, frozen=True, kw_only=True):
+    equity: Decimal
+    cash: Decimal
+
+
+class _Header(Value, frozen=True, kw_only=True):
+    snapshot: _Account | None
+
+
+class AccountQueries:
+    """Reads for the account's limits and performance. All raise LedgerUnavailable."""
+
+    def __init__(self, ledger: SqlLedger) -> None:
+        self._reading = ledger.reading
+
+    def market_now(self) -> datetime | None:
+        """The market time of the latest planned cycle, or None before the first."""
+        chosen = select(cycles.c.market_time).where(cycles.c.market_time.is_not(None))
+        with self._reading() as connection:
+            found: datetime | None = connection.execute(
+                chosen.order_by(cycles.c.number.desc()).limit(1)
+            ).scalar()
+        return found
+
+    def equity_points(self, since: datetime | None) -> tuple[EquityAt, ...]:
+        """Equity at each planned cycle from `since` on (market time), ascending.
+
+        Of more than 20,000 the newest.
+        """
+        chosen = select(cycles.c.market_time, cycles.c.header).where(cycles.c.header.is_not(None))
+        if since is not None:
+            chosen = chosen.where(cycles.c.market_time >= since)
+        with self._reading() as connection:
+            rows = connection.execute(
+                chosen.order_by(cycles.c.number.desc()).limit(MAX_POINTS)
+            ).all()
+        headers = ((row.market_time, load(row.header, _Header)) for row in reversed(rows))
+        return tuple(
+            EquityAt(time=time, equity=header.snapshot.equity, cash=header.snapshot.cash)
+            for time, header in headers
+            if header.snapshot is not None
+        )
+
+    def fills_since(self, since: datetime | None) -> tuple[Fill, ...]:
+        """Stored fills from `since` on (market time) in order of their seq; the newest 50,000."""
+        chosen = select(fills)
+        if since is not None:
+            chosen = chosen.where(fills.c.filled_at >= since)
+        with self._reading() as connection:
+            rows = connection.execute(chosen.order_by(fills.c.seq.desc()).limit(MAX_FILLS)).all()
+        return tuple(fill_of(row) for row in reversed(rows))
+
+    def commitments(self, market_now: datetime) -> Commitments:
+        """What the account has committed beside its holdings, as of this market time."""
+        is_open = select(*ORDER_COLUMNS).where(text(OPEN_ORDER)).order_by(orders.c.number)
+        recent = select(func.count()).where(
+            orders.c.market_time > market_now - timedelta(minutes=1)
+        )
+        with self._reading() as connection:
+            rows = connection.execute(is_open).all()
+            count = connection.execute(recent).scalar_one()
+        return Commitments(
+            open_orders=tuple(order_of(row) for row in rows), orders_last_minute=int(count)
+        )
