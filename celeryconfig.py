@@ -89,6 +89,7 @@ worker_redirect_stdouts = False
 beat_scheduler = "tasks.beat:TickingScheduler"
 beat_max_loop_interval = 1
 redbeat_lock_timeout = 5
+redbeat_redis_options = {"socket_timeout": 2, "socket_connect_timeout": 2}
 redbeat_key_prefix = "trading-engine:beat:"
 
-imports = ("tasks.cycle", "tasks.batch", "tasks.upkeep", "tasks.schedule")
+imports = ("tasks.cycle", "tasks.batch", "tasks.upkeep", "tasks.schedule", "tasks.heartbeat")

@@ -22,7 +22,7 @@ from engine.ledger.schema import account, cycles, outcomes, signals
 from engine.ledger.state_rows import StateRows
 from engine.settings import Settings
 
-FILE_NAME = "ledger.db"
+FILE_NAME = "ledger.sqlite"
 
 
 class SqlLedger:
