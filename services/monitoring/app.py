@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,19 @@ MAX_BODY_BYTES = 4 * 1024 * 1024
 LAST_ALERTS = 5
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What an app holds open; kept in `app.extensions`."""
+
+    store: EventStore
+    webhooks: Webhooks
+
+    def close(self) -> None:
+        """Send no further alert and close the file."""
+        self.webhooks.close()
+        self.store.close()
+
+
 def create_app(settings: Settings, *, post: Post | None = None) -> Flask:
     """The service on `data_dir/monitoring.sqlite`; `post` stands in for HTTP to webhooks."""
     section = settings.services.monitoring
@@ -57,6 +71,7 @@ def create_app(settings: Settings, *, post: Post | None = None) -> Flask:
         max_body_bytes=MAX_BODY_BYTES,
         health=lambda: _health(store),
     )
+    app.extensions["monitoring"] = Parts(store, webhooks)
     metrics_registry(app).register(_EventCollector(store, webhooks))
     _add_routes(app, store, webhooks)
     return app

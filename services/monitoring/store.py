@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,11 +34,14 @@ class EventStore:
         self._keep = keep
 
     def add(self, given: Sequence[MonitoringEvent]) -> tuple[MonitoringEvent, ...]:
-        """Store events in one transaction; those that were new."""
+        """Store events in one transaction; those that were new, each once."""
+        # Of two with one id the first counts, as it would over two calls.
+        first = {event.event_id: event for event in reversed(given)}
+        unique = [event for event in given if first[event.event_id] is event]
         with self._store.write() as connection:
-            fresh = tuple(event for event in given if _insert(connection, event))
-            for event in fresh:
-                _count(connection, event)
+            stored = _insert(connection, unique)
+            fresh = tuple(event for event in unique if event.event_id in stored)
+            _count(connection, fresh)
             if fresh:
                 self._prune(connection)
         return fresh
@@ -71,8 +75,16 @@ class EventStore:
         self._store.close()
 
 
-def _insert(connection: Connection, event: MonitoringEvent) -> bool:
-    row = {
+def _insert(connection: Connection, given: Sequence[MonitoringEvent]) -> set[str]:
+    """Insert in order what is not there; the ids of what was inserted."""
+    if not given:
+        return set()
+    added = insert(events).on_conflict_do_nothing().returning(events.c.event_id)
+    return set(connection.execute(added, [_row(event) for event in given]).scalars())
+
+
+def _row(event: MonitoringEvent) -> dict[str, str]:
+    return {
         "event_id": event.event_id,
         "type": event.type,
         "at": event.at.astimezone(UTC).isoformat(),
@@ -80,17 +92,17 @@ def _insert(connection: Connection, event: MonitoringEvent) -> bool:
         "cycle_id": event.cycle_id,
         "data": msgspec.json.encode(event.data).decode(),
     }
-    done = connection.execute(insert(events).values(row).on_conflict_do_nothing())
-    return done.rowcount == 1
 
 
-def _count(connection: Connection, event: MonitoringEvent) -> None:
-    added = insert(counts).values(type=event.type, severity=event.severity, total=1)
-    connection.execute(
-        added.on_conflict_do_update(
-            index_elements=["type", "severity"], set_={"total": counts.c.total + 1}
-        )
+def _count(connection: Connection, fresh: Sequence[MonitoringEvent]) -> None:
+    added = insert(counts)
+    added = added.on_conflict_do_update(
+        index_elements=["type", "severity"],
+        set_={"total": counts.c.total + added.excluded.total},
     )
+    sums = Counter((event.type, event.severity) for event in fresh)
+    for (type_, severity), total in sums.items():
+        connection.execute(added, {"type": type_, "severity": severity, "total": total})
 
 
 def _event(row: Any) -> MonitoringEvent:

@@ -16,7 +16,6 @@ from pydantic import SecretStr
 from engine.settings import Log
 from engine.telemetry import bind, configure_logging, get_logger, redact, redact_text
 
-
 SECRETS = ("canary-url", "canary-known")
 
 
