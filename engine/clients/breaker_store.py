@@ -19,7 +19,7 @@ from engine.redis_link import RedisAway, RedisLink
 from engine.service_settings import Breaker
 
 CONFIRM_S = 1.0
-"""Seconds between a good probe and the next one, until the circuit closes."""
+"""Seconds between a good probe and the next one, at most, until the circuit closes."""
 READ_EVERY_S = 0.25
 KEEP_MS = 7 * 86_400_000
 
@@ -123,6 +123,7 @@ class FleetStorage(pybreaker.CircuitBreakerStorage):
         self._keys = [key]
         self._settings = settings
         self._link = link
+        self._confirm_s = min(CONFIRM_S, settings.reset_s)
         self._monotonic = monotonic
         self._changed = changed
         self._read_at = float("-inf")
@@ -216,10 +217,10 @@ class FleetStorage(pybreaker.CircuitBreakerStorage):
     def increment_success_counter(self) -> None:
         """Count a good probe; the next one may follow soon."""
         self.copy.good = self._count("good", self.copy.good)
-        self.copy.next_probe_at = self._monotonic() + CONFIRM_S
+        self.copy.next_probe_at = self._monotonic() + self._confirm_s
 
     def _count(self, name: str, known: int) -> int:
-        confirm_ms = str(int(CONFIRM_S * 1000))
+        confirm_ms = str(int(self._confirm_s * 1000))
         answer = self._script(_COUNT, name, confirm_ms, str(KEEP_MS))
         return known + 1 if answer is None else int(answer)
 

@@ -1,0 +1,110 @@
+"""The strategy client: what it sends, what it takes, and what it refuses."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.clients.strategy import HttpStrategyEngine
+from engine.domain.messages import StrategyChoice
+from engine.domain.model import (
+    Action,
+    Candles,
+    Position,
+)
+from engine.errors import (
+    BadPayload,
+)
+from tests.clients_kit import make_transport
+from tests.faulty_server import (
+    FaultyServer,
+    Reply,
+    answer,
+)
+
+CANDLES = Candles(
+    np.array([3_600_000, 7_200_000]),
+    *(np.array([1.0, 2.0]) for _ in range(5)),
+)
+POSITION = Position(
+    symbol="BTC/USD",
+    quantity=Decimal("0.0000005"),
+    average_price=Decimal("1E+3"),
+    market_price=Decimal(1000),
+    strategy="sma",
+    opened_at=datetime(2025, 11, 22, tzinfo=UTC),
+    version=3,
+)
+SIGNAL: dict[str, Any] = {
+    "symbol": "BTC/USD",
+    "strategy": "sma",
+    "version": "1",
+    "action": "buy",
+    "confidence": 0.7,
+    "price": "100",
+    "stop_loss": "95",
+    "candle_time": 7_200_000,
+    "reason": "cross",
+}
+
+
+def evaluated(*signals: dict[str, Any], input_id: str = "in-1") -> Reply:
+    return answer({"input_id": input_id, "signals": signals, "errors": {"BTC/USD": "x", "Z": "y"}})
+
+
+class TestStrategyEngine:
+    """Port StrategyEngine."""
+
+    def ask(self, server: FaultyServer) -> Any:
+        client = HttpStrategyEngine(make_transport(server.url, service="strategy"))
+        choice = StrategyChoice(id="sma", name="sma_cross", parameters={"fast": 2})
+        return client.evaluate("1h", [choice], {"BTC/USD": CANDLES}, [POSITION], "in-1")
+
+    def test_columns_and_decimal_text_go_out_and_signals_come_back(self) -> None:
+        with FaultyServer(evaluated(SIGNAL)) as server:
+            found = self.ask(server)
+            sent = server.asked[0].json()
+        assert sent == {
+            "timeframe": "1h",
+            "strategies": [{"id": "sma", "name": "sma_cross", "parameters": {"fast": 2}}],
+            "market_data": {
+                "BTC/USD": {
+                    "time": [3_600_000, 7_200_000],
+                    **{name: [1.0, 2.0] for name in ("open", "high", "low", "close", "volume")},
+                }
+            },
+            "positions": {"BTC/USD": {"quantity": "0.0000005", "average_price": "1000"}},
+            "input_id": "in-1",
+        }
+        assert found.signals[0].action is Action.BUY
+        assert found.errors == {"BTC/USD": "x"}
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"symbol": "DOGE/USD"},
+            {"strategy": "other"},
+            {"confidence": 1.01},
+            {"confidence": -0.1},
+            {"price": "0"},
+            {"price": "NaN"},
+            {"stop_loss": "-1"},
+            {"candle_time": 7_200_001},
+            {"action": "short"},
+            {"confidence": "0.7"},
+        ],
+        ids=str,
+    )
+    def test_one_impossible_signal_discards_the_whole_answer(self, change: dict[str, Any]) -> None:
+        with FaultyServer(evaluated(SIGNAL, {**SIGNAL, **change})) as server:
+            with pytest.raises(BadPayload):
+                self.ask(server)
+
+    def test_an_answer_to_another_input_is_discarded(self) -> None:
+        with FaultyServer(evaluated(SIGNAL, input_id="in-2")) as server:
+            with pytest.raises(BadPayload, match="in-2"):
+                self.ask(server)

@@ -1,0 +1,125 @@
+"""Rate limits: a moving window over all processes, a fifth kept for what must go first."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import pytest
+
+from engine.clients.rate_limit import PERMIT_LIFE_S, Rate, RateLimited, RateLimiter
+from tests.clients_kit import RedisSwitch, Stopwatch
+
+
+def limiter(
+    switch: RedisSwitch, rule: str = "10/second", watch: Stopwatch | None = None, processes: int = 1
+) -> RateLimiter:
+    """A process's limiter; without a watch in real time, and then it never waits."""
+    clock = watch or time.monotonic
+    return RateLimiter(
+        "execution",
+        rule,
+        switch.link(clock),
+        processes=processes,
+        monotonic=clock,
+        sleep=watch.sleep if watch else pytest.fail,
+        jitter=lambda: 0.0,
+    )
+
+
+def grants(*limiters: RateLimiter, asks: int = 40, priority: bool = False) -> int:
+    """How many of so many immediate asks are granted."""
+    granted = 0
+    for index in range(asks):
+        with contextlib.suppress(RateLimited):
+            limiters[index % len(limiters)].acquire(float("-inf"), priority=priority)
+            granted += 1
+    return granted
+
+
+def test_all_processes_share_one_limit_and_a_fifth_is_kept_for_priority() -> None:
+    switch = RedisSwitch()
+    fleet = [limiter(switch) for _ in range(4)]
+    assert grants(*fleet) == 8
+    assert grants(*fleet, priority=True) == 2
+
+
+def test_priority_calls_may_use_the_whole_limit() -> None:
+    switch = RedisSwitch()
+    assert grants(limiter(switch), priority=True) == 10
+    assert grants(limiter(switch)) == 0
+
+
+def test_a_permit_is_void_after_a_short_while() -> None:
+    watch = Stopwatch()
+    assert limiter(RedisSwitch(), watch=watch).acquire(2000.0) == watch.at + PERMIT_LIFE_S
+
+
+def test_what_one_process_is_told_to_wait_all_wait_even_priority() -> None:
+    switch = RedisSwitch()
+    one, two = limiter(switch), limiter(switch)
+    one.slow_down(30)
+    one.slow_down(1)
+    assert grants(one, two, priority=True) == 0
+    remaining = switch.client.pttl("trading:rate:{execution}:pause")
+    assert 29_000 < remaining <= 30_000
+
+
+def test_without_a_permit_the_request_certainly_had_no_effect() -> None:
+    switch = RedisSwitch()
+    one = limiter(switch, "1/minute")
+    assert grants(one) == 1
+    with pytest.raises(RateLimited) as raised:
+        one.acquire(float("-inf"))
+    assert raised.value.accepted is False
+
+
+def test_services_do_not_share_a_limit() -> None:
+    switch = RedisSwitch()
+    assert grants(limiter(switch)) == 8
+    other = RateLimiter("portfolio", "10/second", switch.link(), sleep=pytest.fail)
+    assert grants(other) == 8
+
+
+def test_with_redis_away_each_process_keeps_to_its_share() -> None:
+    switch, watch = RedisSwitch(), Stopwatch()
+    switch.off()
+    one = limiter(switch, "40/second", watch, processes=4)
+    assert grants(one) == 8
+    assert grants(one, priority=True) == 2
+    watch.at += 1.25
+    assert grants(one) == 8
+
+
+def test_a_share_below_one_call_becomes_a_longer_window() -> None:
+    assert Rate.parse("10/second").share(40) == Rate(amount=1, ordinary=1, period_s=4.0)
+
+
+def test_a_call_waits_for_its_permit_and_no_longer_than_needed() -> None:
+    switch, watch = RedisSwitch(), Stopwatch()
+    switch.off()
+    one = limiter(switch, "10/second", watch)
+    assert grants(one) == 8
+    one.acquire(watch.at + 10)
+    assert sum(watch.slept) == pytest.approx(1.25)
+
+
+def test_what_was_granted_by_redis_counts_when_redis_goes_away() -> None:
+    switch, watch = RedisSwitch(), Stopwatch()
+    one = limiter(switch, watch=watch)
+    assert grants(one) == 8
+    switch.off()
+    assert grants(one) == 0
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("500/second", Rate(amount=500, ordinary=400, period_s=1)),
+        ("20/second", Rate(amount=20, ordinary=16, period_s=1)),
+        ("1/minute", Rate(amount=1, ordinary=1, period_s=60)),
+        ("2/hour", Rate(amount=2, ordinary=1, period_s=3600)),
+    ],
+)
+def test_rules_read_as_in_the_configuration(rule: str, expected: Rate) -> None:
+    assert Rate.parse(rule) == expected
