@@ -61,14 +61,18 @@ def evaluate(
         except DataQualityError as exc:
             errors[symbol] = str(exc)
             continue
-        faults: list[str] = []
-        for each in asked:
-            signal = _judge(each, subject, faults)
-            if signal is not None:
-                signals.append(signal)
+        about_symbol, faults = judge_symbol(asked, subject)
+        signals += about_symbol
         if faults:
             errors[symbol] = "; ".join(faults)
     return signals, errors
+
+
+def judge_symbol(asked: Sequence[Asked], subject: Subject) -> tuple[list[Signal], list[str]]:
+    """The strategies' signals about one symbol, in their order, and what went wrong."""
+    faults: list[str] = []
+    judged = [_judge(each, subject, faults) for each in asked]
+    return [signal for signal in judged if signal is not None], faults
 
 
 def read_columns(raw: msgspec.Raw) -> Candles:

@@ -106,7 +106,7 @@ class CcxtFeed:
         self._known(symbol)
         step_ms = self._exchange.parse_timeframe(timeframe) * 1000
         oldest = (now_ms // step_ms - limit) * step_ms
-        begin = oldest if since is None else max(oldest, since + 1)
+        begin = oldest if since is None else max(oldest, (since // step_ms + 1) * step_ms)
         rows: list[Sequence[float]] = []
         while begin + step_ms <= now_ms:
             page = self._ask("fetch_ohlcv", symbol, timeframe, begin, min(limit, PAGE))
@@ -114,7 +114,7 @@ class CcxtFeed:
             if not fresh:
                 break
             rows.extend(fresh)
-            begin = int(fresh[-1][0]) + 1
+            begin = int(fresh[-1][0]) + step_ms
         closed = [row for row in rows if row[0] + step_ms <= now_ms]
         return _columns(closed[-limit:])
 

@@ -49,7 +49,7 @@ class Amplitude(NamedTuple):
     slow: float
 
 
-MARKET = Amplitude(noise=0.0012, anchor=0.008, slow=0.02)
+MARKET = Amplitude(noise=0.002, anchor=0.008, slow=0.02)
 OWN = Amplitude(noise=0.0045, anchor=0.03, slow=0.06)
 BETA = (0.6, 1.4)
 BREATH = 0.008  # amplitude of the logarithm
