@@ -252,7 +252,7 @@ class _Breakable:
         return getattr(self._part, name)
 
 
-@dataclass
+@dataclass(repr=False)
 class Bench:
     """The app with everything around it, and shorthands to ask it."""
 
