@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -14,7 +16,7 @@ from launcher.terminal import Terminal
 POLL_S = 1.0
 ASK_S = 2.0
 ASKED = 20
-KNOWN = 200
+SHOWN = 200
 TONES = {"COMPLETED": "good", "DEGRADED": "warn", "SKIPPED": "warn"}
 
 Json = Mapping[str, Any]
@@ -49,9 +51,11 @@ def _money(text: object) -> str:
 
 
 class CycleWatch(threading.Thread):
-    """Asks the API each second and prints the cycles closed since the watch began."""
+    """Asks the API each second and prints the cycles closed since `since`, each once."""
 
-    def __init__(self, *, terminal: Terminal, base_url: str, key: str, currency: str) -> None:
+    def __init__(
+        self, *, terminal: Terminal, base_url: str, key: str, currency: str, since: datetime
+    ) -> None:
         super().__init__(name="cycle-watch", daemon=True)
         self._terminal = terminal
         self._base_url = base_url
@@ -61,7 +65,8 @@ class CycleWatch(threading.Thread):
         self._session.trust_env = False
         if key:
             self._session.headers["Authorization"] = f"Bearer {key}"
-        self._known: list[str] | None = None
+        self._since = since
+        self._shown: deque[str] = deque(maxlen=SHOWN)
 
     def run(self) -> None:
         """Until `end` is called."""
@@ -75,10 +80,11 @@ class CycleWatch(threading.Thread):
     def look(self) -> None:
         """Prints what was closed since the last look, the oldest first. Never raises."""
         try:
-            reports = [one for one in self._get(f"/cycles?limit={ASKED}")["items"] if _closed(one)]
-            fresh = self._fresh(reports)
+            reports = self._get(f"/cycles?limit={ASKED}")["items"]
+            fresh = [one for one in reversed(reports) if self._is_fresh(one)]
             status = self._get("/status") if fresh else {}
             for report in fresh:
+                self._shown.append(report["cycle_id"])
                 line = describe(report, status, self._currency)
                 tone = TONES.get(report["status"], "bad")
                 if not self._ended.is_set():
@@ -86,21 +92,14 @@ class CycleWatch(threading.Thread):
         except (requests.RequestException, ValueError, KeyError, TypeError):
             return  # the supervisor says what is wrong with the API
 
-    def _fresh(self, reports: list[Json]) -> list[Json]:
-        if self._known is None:
-            # history of earlier runs is not news
-            self._known = [str(one["cycle_id"]) for one in reports]
-            return []
-        fresh = [one for one in reversed(reports) if one["cycle_id"] not in self._known]
-        self._known = [*self._known, *(str(one["cycle_id"]) for one in fresh)][-KNOWN:]
-        return fresh
+    def _is_fresh(self, report: Json) -> bool:
+        closed_at = report.get("finished_at")
+        if not closed_at or report["cycle_id"] in self._shown:
+            return False
+        return datetime.fromisoformat(closed_at) >= self._since
 
     def _get(self, path: str) -> Json:
         reply = self._session.get(self._base_url + path, timeout=ASK_S)
         reply.raise_for_status()
         answer: Json = reply.json()
         return answer
-
-
-def _closed(report: Json) -> bool:
-    return bool(report.get("finished_at"))

@@ -11,7 +11,7 @@ MAX_BYTES = 20_000_000
 KEPT = 3
 LINE_BYTES = 2_000
 LOUD = ("warning", "error", "critical", "fatal")
-LOUD_WORD = re.compile(r"\b(WARNING|ERROR|CRITICAL|FATAL)\b")
+LOUD_WORD = re.compile(r"(?:^|[\s\[(])(?:WARNING|ERROR|CRITICAL|FATAL)(?:[\s:/\])]|$)")
 HIDDEN_FIELDS = frozenset({"level", "event", "at", "logger", "component", "exception"})
 TRACE = "Traceback (most recent call last):"
 

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from engine.config_source import load_settings
@@ -16,7 +17,7 @@ from launcher.cycles import CycleWatch
 from launcher.data_folder import DataFolder
 from launcher.guard import Guard
 from launcher.options import Options
-from launcher.resolve import api_environment, free_ports, ledger_address
+from launcher.resolve import api_environment, free_ports, prepare_ledger
 from launcher.stop_request import StopRequest
 from launcher.supervisor import StartFailed, Stopped, Supervisor
 from launcher.terminal import Terminal
@@ -88,6 +89,7 @@ class Launch:
         self._data = data
         self._terminal = terminal
         self._logs = data.folder("logs")
+        self._began_at = datetime.now(UTC)
         self._roster = data.path / "processes.json"
         self._supervisor = Supervisor(
             terminal=terminal,
@@ -127,11 +129,8 @@ class Launch:
             self._supervisor.start(part)
 
     def _migrate(self) -> None:
-        from engine.ledger.migration import migrate  # noqa: PLC0415 (half a second, after the first line)
-
         begun = time.monotonic()
-        url, shown = ledger_address(self._settings)
-        migrate(url)
+        shown = prepare_ledger(self._settings)
         self._terminal.ready("ledger", shown, time.monotonic() - begun)
         self._supervisor.pause(0)
 
@@ -166,6 +165,7 @@ class Launch:
             base_url=components.reached(engine.host, engine.port),
             key=self._settings.api.key.get_secret_value(),
             currency=engine.account_currency,
+            since=self._began_at,
         )
         watch.start()
         return watch

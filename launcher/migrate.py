@@ -6,16 +6,13 @@ import sys
 
 from engine.config_source import load_settings
 from engine.errors import ConfigError, LedgerUnavailable
-from launcher.resolve import ledger_address
+from launcher.resolve import prepare_ledger
 
 
 def main() -> int:
     """Exit status 0, or 1 with one line for each fault."""
-    from engine.ledger.migration import migrate  # noqa: PLC0415 (a bad configuration is told sooner)
-
     try:
-        url, shown = ledger_address(load_settings())
-        migrate(url)
+        shown = prepare_ledger(load_settings())
     except ConfigError as error:
         sys.stderr.write("".join(f"migrate: {fault}\n" for fault in error.faults))
         return 1

@@ -33,9 +33,15 @@ def api_environment(settings: Settings, data: DataFolder, *, make_key: bool) -> 
     return {"TRADING_ENGINE_API_KEY": data.secret("api_key")}
 
 
-def ledger_address(settings: Settings) -> tuple[str, str]:
-    """The ledger's address, and the same as it may be shown: without credentials."""
+def prepare_ledger(settings: Settings) -> str:
+    """Creates or upgrades the ledger; its address as it may be shown, without credentials.
+
+    Raises ConfigError and LedgerUnavailable as `open_ledger` does.
+    """
+    # half a second of imports, after the first line is printed
+    from engine.ledger.ledger import FILE_NAME, open_ledger  # noqa: PLC0415
+
+    open_ledger(settings).dispose()
     if settings.ledger.url:
-        return settings.ledger.url, settings.ledger.url.rsplit("@", 1)[-1].split("?")[0]
-    path = Path(settings.data_dir).absolute() / "ledger.sqlite"
-    return f"sqlite:///{path}", str(path)
+        return settings.ledger.url.rpartition("//")[2].rpartition("@")[2].partition("?")[0]
+    return str(Path(settings.data_dir) / FILE_NAME)

@@ -189,6 +189,19 @@ def test_the_sieve_lets_warnings_and_errors_through() -> None:
     assert shown == [None, None, "WARNING slow_step step=fetch", None]
 
 
+@pytest.mark.parametrize(
+    ("line", "is_loud"),
+    [
+        ("[2026-01-01 00:00:00,000: WARNING/MainProcess] late", True),
+        ("ERROR: no such thing", True),
+        ("    . logfile -> [stderr]@%WARNING", False),
+        ("no errors", False),
+    ],
+)
+def test_a_plain_line_is_loud_by_its_level(line: str, *, is_loud: bool) -> None:
+    assert (Sieve().loud(line) == line) is is_loud
+
+
 def test_of_a_traceback_the_last_line_is_shown() -> None:
     sieve = Sieve()
     lines = ["Traceback (most recent call last):", '  File "x", line 1', "    f()", "OSError: no"]
