@@ -35,6 +35,11 @@ def dotted(path: tuple[str | int, ...]) -> str:
     return text.lstrip(".")
 
 
+def one_line(text: str) -> str:
+    """The text with line ends and other control characters written out."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
 def named(path: tuple[str | int, ...], origins: Origins) -> str:
     """A key's full path, and the environment variable that set it, if one did."""
     for length in range(len(path), 0, -1):

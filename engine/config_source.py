@@ -16,10 +16,11 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from pydantic import SecretStr, ValidationError
 
+from engine.config_checks import address_faults, live_faults, port_faults, split_address
 from engine.config_environment import Overlay, merge, read_environment, read_secret_file
-from engine.config_faults import boolean_faults, fault_lines, named
+from engine.config_faults import boolean_faults, fault_lines, named, one_line
 from engine.config_file import read_config_file
-from engine.config_keys import LEAVES, SECTIONS, Path
+from engine.config_keys import SECTIONS, Path
 from engine.errors import ConfigError
 from engine.service_settings import SERVICES, Section
 from engine.settings import Settings
@@ -35,7 +36,13 @@ def load_settings(environ: Mapping[str, str] | None = None, path: str | None = N
     The file is `path`, or what CONFIG_FILE names, or config.yaml in the working directory; only
     the last may be missing, and stands for the defaults.
     """
-    environ = os.environ if environ is None else environ
+    try:
+        return _load(os.environ if environ is None else environ, path)
+    except ConfigError as exc:
+        raise ConfigError([one_line(fault) for fault in exc.faults]) from None
+
+
+def _load(environ: Mapping[str, str], path: str | None) -> Settings:
     named_file = path if path is not None else environ.get("CONFIG_FILE") or None
     data = read_config_file(named_file or DEFAULT_FILE, required=named_file is not None)
     overlay = read_environment(environ)
@@ -47,9 +54,9 @@ def load_settings(environ: Mapping[str, str] | None = None, path: str | None = N
         settings = Settings.model_validate(data)
     except ValidationError as exc:
         raise ConfigError(faults + fault_lines(exc, data, overlay.origins)) from None
-    faults += _port_faults(settings)
+    faults += port_faults(settings) + address_faults(settings, overlay.origins)
     if settings.trading_engine.mode == "live":
-        faults += _live_faults(settings, data, environ)
+        faults += live_faults(settings, data, environ)
     if faults:
         raise ConfigError(faults)
     return settings
@@ -95,70 +102,10 @@ def _add_redis_password(data: dict[str, Any]) -> None:
     url, password = redis.get("url"), redis.get("password")
     if not isinstance(url, str) or not isinstance(password, str) or not url or not password:
         return
-    parts = urlsplit(url)
-    if "@" not in parts.netloc:
+    parts = split_address(url)
+    if parts is not None and "@" not in parts.netloc:
         netloc = f":{quote(password, safe='')}@{parts.netloc}"
         redis["url"] = urlunsplit(parts._replace(netloc=netloc))
-
-
-def _port_faults(settings: Settings) -> list[str]:
-    """Two servers of this deployment cannot listen on one port."""
-    ports = {"trading_engine.port": settings.trading_engine.port}
-    ports |= {
-        f"services.{name}.port": settings.services.named(name).port
-        for name in SERVICES
-        if not settings.services.named(name).url
-    }
-    if settings.flower.enabled:
-        ports["flower.port"] = settings.flower.port
-    faults: list[str] = []
-    seen: dict[int, str] = {}
-    for key, port in ports.items():
-        if port and port in seen:
-            faults.append(f"{key}: was {port}; allowed: a port other than that of {seen[port]}")
-        seen.setdefault(port, key)
-    return faults
-
-
-def _live_faults(settings: Settings, data: dict[str, Any], environ: Mapping[str, str]) -> list[str]:
-    """Real money needs the operator's word for it, every limit in writing, and real services."""
-    engine, services = settings.trading_engine, settings.services
-    faults = [
-        f"{'.'.join(path)}: must be set explicitly for mode live"
-        for path in LEAVES
-        if _is_limit(path) and not _is_set(data, path)
-    ]
-    if environ.get("LIVE_ACK") != engine.account:
-        faults.append(
-            f'trading_engine.mode: was "live"; allowed with LIVE_ACK={engine.account} '
-            "in the environment only"
-        )
-    if not services.market_data.url and services.market_data.feed != "ccxt":
-        faults.append(
-            f'services.market_data.feed: was "{services.market_data.feed}"; '
-            "allowed for mode live: ccxt, or the url of a live service"
-        )
-    if not services.execution.url:
-        faults.append(
-            'services.execution.url: was ""; allowed for mode live: the address of your own '
-            "execution service (the reference service trades on paper)"
-        )
-    return faults
-
-
-def _is_limit(path: Path) -> bool:
-    return path[0] == "risk" or path in {
-        ("trading_engine", "max_risk_per_trade"),
-        ("trading_engine", "max_position_size_pct"),
-    }
-
-
-def _is_set(data: Any, path: Path) -> bool:
-    for part in path:
-        if not isinstance(data, dict) or part not in data:
-            return False
-        data = data[part]
-    return True
 
 
 def redacted(settings: Settings) -> dict[str, Any]:
