@@ -19,6 +19,7 @@ from services.market_data.messages import (
     MAX_BODY_BYTES,
     ClockAnswer,
     ClockRequest,
+    Listed,
     OhlcvAnswer,
     OhlcvRequest,
     QuotesAnswer,
@@ -104,7 +105,7 @@ def _add_data_routes(app: Flask, market: Market) -> None:
         return SymbolsAnswer(
             as_of=to_time(now_ms),
             clock=market.clock.kind,
-            symbols=market.listed(now_ms, query),
+            symbols=[Listed.of(each) for each in market.listed(now_ms, query)],
             simulated=market.is_simulated,
         )
 
@@ -134,10 +135,7 @@ def _add_data_routes(app: Flask, market: Market) -> None:
         return QuotesAnswer(
             as_of=to_time(now_ms),
             clock=market.clock.kind,
-            quotes={
-                symbol: QuoteText(bid=price.bid, ask=price.ask, last=price.last, as_of=at)
-                for symbol, price in prices.items()
-            },
+            quotes={symbol: QuoteText.of(price, at) for symbol, price in prices.items()},
             errors=errors,
             simulated=market.is_simulated,
         )

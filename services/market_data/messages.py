@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Self
 
 import msgspec
 
+from engine.domain.amounts import text
 from engine.domain.model import CandleColumns, Instrument, MarketClock
+from services.market_data.feeds.feed import Prices
 
 MAX_SYMBOLS = 1000
 MAX_CANDLES = 5000
@@ -37,10 +39,33 @@ class SymbolsQuery(Request, frozen=True, kw_only=True):
     limit: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """An instrument on the wire; amounts are decimal text, `volume_24h` in quote currency."""
+
+    symbol: str
+    volume_24h: str
+    spread_bps: float
+    tick_size: str
+    lot_size: str
+    min_notional: str
+
+    @classmethod
+    def of(cls, instrument: Instrument) -> Self:
+        """The same instrument as text."""
+        return cls(
+            symbol=instrument.symbol,
+            volume_24h=text(instrument.volume_24h),
+            spread_bps=instrument.spread_bps,
+            tick_size=text(instrument.tick_size),
+            lot_size=text(instrument.lot_size),
+            min_notional=text(instrument.min_notional),
+        )
+
+
 class SymbolsAnswer(Answered, frozen=True, kw_only=True):
     """Instruments by volume, the largest first. `simulated`: the prices are not real."""
 
-    symbols: list[Instrument]
+    symbols: list[Listed]
     simulated: bool
 
 
@@ -69,12 +94,17 @@ class QuotesRequest(Request, frozen=True, kw_only=True):
 
 
 class QuoteText(msgspec.Struct, frozen=True, kw_only=True):
-    """Best bid and ask and the last price; `as_of` is the wall time of the answer."""
+    """Best bid and ask and the last price, decimal text; `as_of` is wall time of the answer."""
 
-    bid: Decimal
-    ask: Decimal
-    last: Decimal
+    bid: str
+    ask: str
+    last: str
     as_of: datetime
+
+    @classmethod
+    def of(cls, prices: Prices, as_of: datetime) -> Self:
+        """The same prices as text."""
+        return cls(bid=text(prices.bid), ask=text(prices.ask), last=text(prices.last), as_of=as_of)
 
 
 class QuotesAnswer(Answered, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from services.strategy.messages import (
     EvaluateAnswer,
     EvaluateRequest,
     ParameterDescription,
+    SignalText,
     StrategyDescription,
     StrategyList,
 )
@@ -62,7 +63,8 @@ def _add_routes(app: Flask, registry: Registry) -> None:
     def evaluate_symbols(body: EvaluateRequest) -> EvaluateAnswer:
         asked = _asked(registry, body.strategies)
         signals, errors = evaluate(asked, body.market_data, body.positions)
-        return EvaluateAnswer(input_id=body.input_id, signals=signals, errors=errors)
+        texts = [SignalText.of(signal) for signal in signals]
+        return EvaluateAnswer(input_id=body.input_id, signals=texts, errors=errors)
 
 
 def _asked(registry: Registry, choices: Sequence[Choice]) -> list[Asked]:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from engine.domain.amounts import plain
 from engine.domain.model import Action, CandleColumns, Candles, Signal
 from engine.errors import DataQualityError
 from engine.telemetry import get_logger
@@ -134,10 +135,10 @@ def _signal(asked: Asked, subject: Subject, opinion: Opinion) -> Signal | None:
 
 
 def price_of(value: float) -> Decimal:
-    """A price as plain decimal text, to ten significant digits. Raises ValueError for no price."""
+    """A price to ten significant digits. Raises ValueError for no price."""
     if not (np.isfinite(value) and value > 0):
         raise ValueError(f"{value} is no price")
-    return Decimal(f"{Decimal(f'{value:.{PRICE_DIGITS}g}'):f}")
+    return plain(Decimal(f"{value:.{PRICE_DIGITS}g}"))
 
 
 def _holding(held: Held | None) -> Holding | None:

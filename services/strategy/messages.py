@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Self
 
 import msgspec
 
-from engine.domain.model import Signal
+from engine.domain.amounts import text
+from engine.domain.model import Action, Signal
 
 MAX_BODY_BYTES = 64 << 20
 MAX_SYMBOLS = 1000
@@ -48,11 +49,42 @@ class EvaluateRequest(Request, frozen=True, kw_only=True):
     input_id: str = ""
 
 
-class EvaluateAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+class SignalText(msgspec.Struct, frozen=True, kw_only=True):
+    """A signal on the wire; prices are decimal text, `candle_time` the candle's open in ms."""
+
+    symbol: str
+    strategy: str
+    version: str
+    action: Action
+    confidence: float
+    price: str
+    candle_time: int
+    stop_loss: str | None
+    take_profit: str | None
+    reason: str
+
+    @classmethod
+    def of(cls, signal: Signal) -> Self:
+        """The same signal with its prices as text."""
+        return cls(
+            symbol=signal.symbol,
+            strategy=signal.strategy,
+            version=signal.version,
+            action=signal.action,
+            confidence=signal.confidence,
+            price=text(signal.price),
+            candle_time=signal.candle_time,
+            stop_loss=None if signal.stop_loss is None else text(signal.stop_loss),
+            take_profit=None if signal.take_profit is None else text(signal.take_profit),
+            reason=signal.reason,
+        )
+
+
+class EvaluateAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Signals other than hold; a text for each symbol that could not be judged."""
 
     input_id: str
-    signals: list[Signal]
+    signals: list[SignalText]
     errors: dict[str, str]
 
 

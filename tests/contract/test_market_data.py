@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pytest
 from flask.testing import FlaskClient
 
@@ -287,3 +288,16 @@ def test_a_silent_exchange_is_a_503(tmp_path: Path) -> None:
     ):
         assert response.status_code == 503
         assert "no answer in time" in response.get_json()["detail"]
+
+
+def test_tiny_prices_are_plain_decimal_text(tmp_path: Path) -> None:
+    table = rows_of("A/USD", 100.0)
+    for number, name in enumerate(table.column_names[2:6], start=2):
+        table = table.set_column(number, name, pc.multiply(table.column(name), 1e-9))
+    path = write_parquet(tmp_path / "a.parquet", table)
+    settings = market_settings(tmp_path, feed="files", path=str(path))
+    client = create_app(settings, wall=lambda: WALL).test_client()
+    (listed,) = client.get("/symbols").get_json()["symbols"]
+    assert listed["tick_size"] == "0.0000000001"
+    quotes = client.post("/quotes", json={"symbols": ["A/USD"]}).get_json()["quotes"]
+    assert quotes["A/USD"]["last"] == "0.0000001100"

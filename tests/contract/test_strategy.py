@@ -278,3 +278,11 @@ def test_a_broken_file_degrades_the_health_and_the_others_serve(tmp_path: Path) 
     assert "ZeroDivisionError" in health.get_json()["checks"]["file broken.py"]["detail"]
     assert set(client.get("/strategies").get_json()["errors"]) == {"broken.py"}
     assert ask(client, market_data={"A/USD": columns(wandering(1))})["errors"] == {}
+
+
+def test_tiny_prices_are_plain_decimal_text(client: FlaskClient) -> None:
+    close = [1e-7] * 60 + [1.5e-7]
+    market = {"A/USD": columns(make_candles(close, spread=1e-9))}
+    (signal,) = ask(client, strategies=[{"name": "donchian"}], market_data=market)["signals"]
+    assert signal["price"] == "0.00000015"
+    assert signal["stop_loss"].startswith("0.0000001")

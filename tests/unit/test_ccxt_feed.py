@@ -38,7 +38,7 @@ def test_steps_and_spread_come_from_the_exchange() -> None:
     feed, _, _ = make_feed()
     bitcoin = feed.instruments(NOW)[1]
     assert bitcoin.tick_size == Decimal("0.01")
-    assert str(bitcoin.lot_size) == "0.00001"
+    assert bitcoin.lot_size == Decimal("0.00001")
     assert bitcoin.min_notional == 5
     assert bitcoin.spread_bps == pytest.approx(2.0)
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from engine.domain.amounts import plain
 from engine.domain.model import Candles, Instrument, MarketClock
 from engine.errors import ConfigError, DataQualityError, NotFound, ServiceUnavailable
 from services.market_data.feeds.feed import (
@@ -192,8 +193,8 @@ def _is_two_sided(ticker: dict[str, Any] | None) -> bool:
 
 
 def _decimal(value: float | str) -> Decimal:
-    """A number as exact, plain decimal text."""
-    return Decimal(format(Decimal(str(value)), "f"))
+    """The number that the shortest text of a float says."""
+    return plain(Decimal(str(value)))
 
 
 def _columns(rows: Sequence[Sequence[float]]) -> Candles:
