@@ -396,7 +396,7 @@ def test_metrics_are_derived_from_ledger_and_heartbeats(bench: Bench) -> None:
         'trading_engine_service_latency_seconds{service="strategy"}': 0.0045,
         'trading_engine_service_breaker_state{service="execution",state="closed"}': 1,
         'trading_engine_process_cpu_ratio{pid="12",process="batch-1",worker="batch@host"}': 0.5,
-        'trading_engine_process_memory_bytes{pid="11",process="api",worker=""}': 80e6,
+        'trading_engine_process_memory_bytes{pid="11",process="api",worker=""}': 80 * 1024 * 1024,
         'trading_engine_account_equity{currency="USD"}': 110000,
         "trading_engine_ledger_up": 1,
         "trading_engine_redis_up": 1,
