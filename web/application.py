@@ -102,15 +102,13 @@ def _add_hooks(app: Flask) -> None:
 
 
 def _log_request(status: int, seconds: float) -> None:
-    write = _log.warning if status >= _SERVER_ERROR else _log.debug
-    write(
-        "request_failed" if status >= _SERVER_ERROR else "request",
-        method=request.method,
-        path=request.path,
-        status=status,
-        seconds=round(seconds, 4),
-        caller=caller(),
-    )
+    method, path, name, took = request.method, request.path, caller(), round(seconds, 4)
+    if status >= _SERVER_ERROR:
+        _log.warning(
+            "request_failed", method=method, path=path, status=status, seconds=took, caller=name
+        )
+    else:
+        _log.debug("request", method=method, path=path, status=status, seconds=took, caller=name)
 
 
 def _request_metrics(registry: CollectorRegistry) -> Callable[[int, float], None]:
