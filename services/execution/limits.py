@@ -10,8 +10,8 @@ from engine.domain.matching import Picture, WorkingOrder
 from engine.domain.model import Side, Value
 
 ONE = Decimal(1)
-# So much of the orders a minute is kept for orders that only shrink a position.
-KEPT_FOR_REDUCING = 0.2
+# One in so many orders a minute is kept for orders that only shrink a position.
+KEPT_FOR_REDUCING = 5
 
 
 class HardLimits(Value, frozen=True, kw_only=True):
@@ -26,7 +26,7 @@ class HardLimits(Value, frozen=True, kw_only=True):
         """How many orders a minute may hold before one more of this kind is refused."""
         if reduce_only:
             return self.orders_per_minute
-        return int(self.orders_per_minute * (1 - KEPT_FOR_REDUCING))
+        return self.orders_per_minute - self.orders_per_minute // KEPT_FOR_REDUCING
 
 
 def breach(

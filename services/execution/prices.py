@@ -60,7 +60,7 @@ class _CandleAnswer(msgspec.Struct, frozen=True):
 
 
 class HttpPrices:
-    """Prices from the market data service, one session a thread, no redirects, no retries."""
+    """Prices from the market data service, one session a thread, no redirects."""
 
     def __init__(
         self,
@@ -153,13 +153,7 @@ class HttpPrices:
     def _call(self, method: str, path: str, shape: type[T], body: object = None) -> T:
         content = None if body is None else msgspec.json.encode(body)
         try:
-            response = self._session().request(
-                method,
-                self._base_url + path,
-                data=content,
-                timeout=self._timeout_s,
-                allow_redirects=False,
-            )
+            response = self._request(method, path, content)
         except requests.RequestException as exc:
             raise PriceUnavailable(f"market data: {type(exc).__name__}") from exc
         if response.status_code != OK:
@@ -168,6 +162,26 @@ class HttpPrices:
             return msgspec.json.decode(response.content, type=shape)
         except (msgspec.DecodeError, UnicodeDecodeError) as exc:
             raise PriceUnavailable(f"market data: unusable answer to {path}") from exc
+
+    def _request(self, method: str, path: str, content: bytes | None) -> requests.Response:
+        """Every call here only reads, so that one more try does no harm."""
+
+        def send() -> requests.Response:
+            return self._session().request(
+                method,
+                self._base_url + path,
+                data=content,
+                timeout=self._timeout_s,
+                allow_redirects=False,
+            )
+
+        try:
+            return send()
+        except requests.Timeout:
+            raise
+        except requests.ConnectionError:
+            # A kept connection may have been closed at the other end since the last call.
+            return send()
 
     def _session(self) -> requests.Session:
         session: Any = getattr(self._local, "session", None)

@@ -60,7 +60,6 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] = wall_time) -
         max_body_bytes=MAX_BODY_BYTES,
         health=lambda: _health(store, now),
     )
-    app.extensions["portfolio_store"] = store
     _add_routes(app, store, now)
     return app
 

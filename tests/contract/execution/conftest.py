@@ -31,13 +31,22 @@ def local(tmp_path: Path, market: FakeMarket) -> Iterator[LocalService]:
     service.close()
 
 
-@pytest.fixture
-def venue(request: pytest.FixtureRequest) -> Iterator[Venue]:
-    """The service under test, with its kill switch released before and after."""
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Venue]:
+    """One service for all tests of the contract: they find the orders of those before them."""
     if "CONFORM_EXECUTION_URL" in os.environ:
-        served = Venue.from_environment(os.environ)
-        served.resume()
-    else:
-        served = request.getfixturevalue("local").start()
+        yield Venue.from_environment(os.environ)
+        return
+    fake = FakeMarket()
+    service = LocalService(tmp_path_factory.mktemp("execution"), fake)
+    yield service.start()
+    service.close()
+    fake.close()
+
+
+@pytest.fixture
+def venue(served: Venue) -> Iterator[Venue]:
+    """The service under test, with its kill switch released before and after."""
+    served.resume()
     yield served
     served.resume()

@@ -17,7 +17,10 @@ class _QuietServer(ThreadingHTTPServer):
 
 
 class FakeMarket:
-    """Quotes and last volumes by symbol; `status` other than 200 is what every call gets."""
+    """Quotes and last volumes by symbol; `status` other than 200 is what every call gets.
+
+    So many of the next calls as `drops` says get no answer: their connections are closed.
+    """
 
     def __init__(self) -> None:
         self.as_of = datetime(2025, 11, 22, 12, tzinfo=UTC)
@@ -25,6 +28,7 @@ class FakeMarket:
         self.volumes = {"BTC/USD": 1000000.0, "ETH/USD": 1000000.0}
         self.status = 200
         self.raw: bytes | None = None
+        self.drops = 0
         self.paths: list[str] = []
         self.authorizations: set[str | None] = set()
         market = self
@@ -44,6 +48,10 @@ class FakeMarket:
                 self._answer(json.loads(self.rfile.read(length)))
 
             def _answer(self, body: dict[str, Any]) -> None:
+                if market.drops > 0:
+                    market.drops -= 1
+                    self.close_connection = True
+                    return
                 market.paths.append(self.path)
                 market.authorizations.add(self.headers.get("Authorization"))
                 content = market.raw or json.dumps(market.answer(self.path, body)).encode()

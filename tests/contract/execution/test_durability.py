@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import requests
 
 from tests.contract.execution.local import LocalService, make_venue
 from tests.contract.execution.market import FakeMarket
-from tests.contract.execution.venue import Venue
+from tests.contract.execution.venue import Venue, at_once
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -83,6 +84,19 @@ def test_an_answered_order_survives_a_kill(local: LocalService, market: FakeMark
         assert (replay.status_code, replay.json()) == (200, order)
     events = again.events()
     assert [each["seq"] for each in events] == list(range(1, len(events) + 1))
+
+
+def test_two_services_on_one_file_keep_one_log(local: LocalService, market: FakeMarket) -> None:
+    """Writers that share nothing but the file: each id once, no seq twice, no error."""
+    other = LocalService(local.folder, market)
+    venues = [local.start(), other.start()]
+    bodies = [venues[0].body() for _ in range(8)]
+    calls = [partial(venue.post, body) for body in bodies for venue in venues]
+    answers = at_once(*calls)
+    other.close()
+    assert sorted(each.status_code for each in answers) == [200] * 8 + [201] * 8
+    events = venues[0].events()
+    assert [each["seq"] for each in events] == list(range(1, 17))
 
 
 def _start_process(folder: Path, market: FakeMarket) -> tuple[subprocess.Popen[bytes], Venue]:

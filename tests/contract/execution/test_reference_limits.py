@@ -64,6 +64,21 @@ def test_without_a_price_an_order_is_not_accepted(
     assert venue.post(body).status_code == 201
 
 
+def test_a_kept_connection_that_the_market_closed_costs_no_order(
+    local: LocalService, market: FakeMarket
+) -> None:
+    venue = local.start()
+    venue.post(venue.body())
+    market.drops = 1
+    assert venue.post(venue.body()).status_code == 201
+
+
+def test_a_market_that_never_answers_is_no_price(local: LocalService, market: FakeMarket) -> None:
+    venue = local.start()
+    market.drops = 2
+    assert venue.post(venue.body()).status_code == 503
+
+
 @pytest.mark.parametrize("raw", [b"<html>", b'{"as_of":', b"{}", b'{"quotes": []}'])
 def test_a_market_that_answers_garbage_is_no_price(
     local: LocalService, market: FakeMarket, raw: bytes
