@@ -54,7 +54,7 @@ def run(engine: Engine, request: CycleRequest) -> CyclePlan | None:
     A redelivered request finds its own plan again. Nothing is wanted of a stopped schedule.
     """
     if request.trigger is Trigger.SCHEDULE and not engine.ledger.state.read().schedule_running:
-        log.info("cycle_not_wanted", key=request.key, reason="the schedule is stopped")
+        log.info("cycle_not_wanted", request=request.key, reason="the schedule is stopped")
         return None
     floor, degraded = _fence_epoch(engine)
     times = times_from(engine, engine.clock.now())
