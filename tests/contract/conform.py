@@ -1,7 +1,8 @@
 """`python -m tests.contract.conform [--url URL ...]`: the conformance suite of execution services.
 
 Without a URL it runs against the reference service, started for it. Against another service it
-sends real orders: point it at a service whose account may be traded with.
+sends a few hundred real orders within a minute: point it at a service whose account may be traded
+with and whose own limit of orders a minute allows that. CONFORM_KEY is its bearer key.
 """
 
 from __future__ import annotations
