@@ -111,11 +111,21 @@ def test_a_window_far_away_makes_only_the_chunks_it_needs() -> None:
     assert feed._chunk.cache_info().currsize <= 5
 
 
-def test_memory_is_bounded_whatever_is_asked() -> None:
-    feed = make_simulated(symbols=100)
+@pytest.mark.parametrize(("symbols", "megabytes"), [(50, 3), (1000, 45), (100_000, 270)])
+def test_memory_is_bounded_whatever_is_asked(symbols: int, megabytes: int) -> None:
+    feed = make_simulated(symbols=symbols, history=WINDOW)
     limit = feed._chunk.cache_info().maxsize
     assert limit is not None
-    assert limit * 64 * 128 * 8 * 5 < 150e6
+    columns = feed._chunk(0, 0).columns()
+    assert limit * sum(column.nbytes for column in columns) < megabytes * 1e6
+
+
+def test_a_whole_window_of_a_block_stays_in_memory() -> None:
+    feed = default_feed()
+    for _ in range(2):
+        for hours in range(3):
+            feed.candles("BTC/USD", "1h", feed.start_ms + hours * HOUR, WINDOW, None)
+    assert feed._chunk.cache_info().misses <= WINDOW // 128 + 2
 
 
 @pytest.mark.parametrize(("timeframe", "step_s"), [("1m", 60), ("1d", 86400)])

@@ -20,7 +20,8 @@ from services.market_data.feeds.paths import BLOCK, CHUNK, BlockCandles, BlockTr
 from services.market_data.feeds.universe import Traits
 
 GENESIS_MS = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp() * 1000)
-CACHED_CHUNKS = 400  # of 0.33 MB each
+MAX_CACHED_CHUNKS = 800  # of 0.33 MB each
+SPARE_CHUNKS = 4  # beside a window's, of each block
 
 
 class SimulatedFeed:
@@ -49,7 +50,8 @@ class SimulatedFeed:
             self._paths.traits(number) for number in range((symbols + BLOCK - 1) // BLOCK)
         ]
         self._index = {self._traits(number).symbol: number for number in range(symbols)}
-        self._chunk = lru_cache(maxsize=CACHED_CHUNKS)(self._make_chunk)
+        window = len(self._blocks) * (history // CHUNK + SPARE_CHUNKS)
+        self._chunk = lru_cache(maxsize=min(window, MAX_CACHED_CHUNKS))(self._make_chunk)
         self._listed = lru_cache(maxsize=1)(self._list)
         first = GENESIS_MS + history * self._step_ms
         self.start_ms = first if start_ms is None else max(self._floor(start_ms), GENESIS_MS)
