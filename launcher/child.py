@@ -27,14 +27,15 @@ class Endpoint:
 class Part:
     """What to start, how to know that it is ready, and how long it may take to stop.
 
-    `reserve_s` is kept for its stop whatever the parts stopped before it took. Variables that
-    begin with `hidden_prefix` are not handed on to it.
+    Neighbours of one `stage` are stopped together; `reserve_s` is kept for that whatever the
+    stages before took. Variables that begin with `hidden_prefix` are not handed on to it.
     """
 
     name: str
     command: tuple[str, ...]
     endpoints: tuple[Endpoint, ...]
     start_limit_s: float = 60
+    stage: str = ""
     reserve_s: float = 1
     is_loud: bool = True
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -73,13 +74,18 @@ class Child:
         return None if self._process is None else self._process.pid
 
     @property
+    def is_running(self) -> bool:
+        """Whether the main process was started and did not end."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def exit_status(self) -> int | None:
         """None while it runs; negative: the signal that ended it."""
         return None if self._process is None else self._process.poll()
 
     def signal(self, number: int) -> None:
         """Sends a signal to the main process only."""
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and self.is_running:
             self._process.send_signal(number)
 
     def sweep(self) -> None:

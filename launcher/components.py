@@ -18,7 +18,8 @@ CELERY = (sys.executable, "-m", "celery", "-A", "tasks.app")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 # SIGTERM lets a worker finish what it can within celery.soft_shutdown_s, no longer
 SOFT_STOP = {"REMAP_SIGTERM": "SIGQUIT"}
-WORKER_RESERVE_MARGIN_S = 0.5
+SERVICES_RESERVE_S = 2.5
+WORKER_MARGIN_S = 0.5
 WORKER_RESERVE_MOST_S = 6.5
 
 WorkerProbe = Callable[[str], bool]
@@ -112,7 +113,7 @@ def _services(settings: Settings) -> list[Part]:
         probe = answers.http(f"{address}/health", accept_any=True)
         endpoints.append(Endpoint(name.replace("_", " "), address, probe))
     command = (sys.executable, "-m", "services", *names)
-    return [Part("services", command, tuple(endpoints), reserve_s=2)]
+    return [Part("services", command, tuple(endpoints), reserve_s=SERVICES_RESERVE_S)]
 
 
 def _worker(
@@ -125,18 +126,19 @@ def _worker(
         *("-Q", queues, "-n", f"{name}@%h", "--concurrency", str(processes)),
         *("--prefetch-multiplier", "1", "--without-gossip", "--without-mingle"),
     )
-    soft = settings.celery.soft_shutdown_s + WORKER_RESERVE_MARGIN_S
-    reserve = min(soft, WORKER_RESERVE_MOST_S) if name == "worker" else 1.5
+    reserve = min(settings.celery.soft_shutdown_s + WORKER_MARGIN_S, WORKER_RESERVE_MOST_S)
     endpoint = Endpoint(name, address, lambda: has_worker(name))
     environment = {**SOFT_STOP, "TRADING_ENGINE_COMPONENT": name}
-    return Part(name, command, (endpoint,), reserve_s=reserve, environment=environment)
+    return Part(
+        name, command, (endpoint,), stage="workers", reserve_s=reserve, environment=environment
+    )
 
 
 def _beat(has_beat: BeatProbe) -> Part:
     command = (*CELERY, "beat", "--pidfile=")
     environment = {"TRADING_ENGINE_COMPONENT": "beat"}
     endpoint = Endpoint("beat", "schedule in Redis", has_beat)
-    return Part("beat", command, (endpoint,), reserve_s=0.5, environment=environment)
+    return Part("beat", command, (endpoint,), stage="control", environment=environment)
 
 
 def _flower(settings: Settings) -> Part:
@@ -148,7 +150,7 @@ def _flower(settings: Settings) -> Part:
         "flower",
         command,
         (Endpoint("flower", address, answers.http(f"{address}/healthcheck")),),
-        reserve_s=0.5,
+        stage="control",
         environment={"FLOWER_BASIC_AUTH": secret} if secret else {},  # not for the process list
         hidden_prefix="FLOWER_",  # it takes each such variable for an option, and fails on ours
     )
@@ -158,4 +160,5 @@ def _api(settings: Settings) -> Part:
     engine = settings.trading_engine
     address = reached(engine.host, engine.port)
     probe = answers.http(f"{address}/health/live")
-    return Part("api", (sys.executable, "api.py"), (Endpoint("api", address, probe),))
+    command = (sys.executable, "api.py")
+    return Part("api", command, (Endpoint("api", address, probe),), stage="control")

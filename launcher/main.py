@@ -17,7 +17,7 @@ from launcher.cycles import CycleWatch
 from launcher.data_folder import DataFolder
 from launcher.guard import Guard
 from launcher.options import Options
-from launcher.resolve import api_environment, free_ports, prepare_ledger
+from launcher.resolve import api_environment, open_ports, prepare_ledger
 from launcher.stop_request import StopRequest
 from launcher.supervisor import StartFailed, Stopped, Supervisor
 from launcher.terminal import Terminal
@@ -61,7 +61,7 @@ def _run(options: Options, terminal: Terminal, stop: StopRequest) -> None:
             terminal.line(f"ended {left_over} processes that a killed launcher left behind")
         environment = {
             **options.environment,
-            **free_ports(settings),
+            **open_ports(settings),
             **api_environment(settings, data, make_key=options.make_key),
             "DATA_DIR": str(data.path),
             "PYTHONUNBUFFERED": "1",

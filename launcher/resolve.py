@@ -6,19 +6,20 @@ from pathlib import Path
 
 from engine.errors import ConfigError
 from engine.settings import Settings
+from launcher import ports
 from launcher.components import local_services
 from launcher.data_folder import DataFolder
-from launcher.ports import free_port
 
 
-def free_ports(settings: Settings) -> dict[str, str]:
+def open_ports(settings: Settings) -> dict[str, str]:
     """Environment that gives every part with port 0 a free one."""
     open_ones = {"TRADING_ENGINE__PORT": settings.trading_engine.port}
     for name in local_services(settings):
         open_ones[f"SERVICES__{name.upper()}__PORT"] = settings.services.named(name).port
     if settings.flower.enabled:
         open_ones["FLOWER__PORT"] = settings.flower.port
-    return {name: str(free_port()) for name, port in open_ones.items() if port == 0}
+    names = [name for name, port in open_ones.items() if port == 0]
+    return dict(zip(names, map(str, ports.free_ports(len(names))), strict=True))
 
 
 def api_environment(settings: Settings, data: DataFolder, *, make_key: bool) -> dict[str, str]:

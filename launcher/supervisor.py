@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Mapping
+from itertools import groupby
 from pathlib import Path
 
 from launcher import sessions
@@ -101,27 +102,29 @@ class Supervisor:
         return {
             child.part.name: child.pid
             for child in self._children
-            if child.pid is not None and child.exit_status is None
+            if child.is_running and child.pid is not None
         }
 
     def stop(self) -> None:
         """Stops every part, the last one started first. A second request kills the rest."""
         limit = self._clock() + self._stop_limit_s
-        kept = sum(child.part.reserve_s for child in self._children)
-        for child in reversed(self._children):
-            kept -= child.part.reserve_s
-            self._stop_one(child, limit - kept)
+        stages = [list(group) for _, group in groupby(reversed(self._children), _stage)]
+        kept = [max(child.part.reserve_s for child in stage) for stage in stages]
+        for number, stage in enumerate(stages, start=1):
+            self._stop_stage(stage, limit - sum(kept[number:]))
         sessions.write_roster(self._roster, [])
         self._children.clear()
 
-    def _stop_one(self, child: Child, limit: float) -> None:
-        child.signal(signal.SIGTERM)
-        while child.pid is not None and child.exit_status is None:
+    def _stop_stage(self, stage: list[Child], limit: float) -> None:
+        for child in stage:
+            child.signal(signal.SIGTERM)
+        while any(child.is_running for child in stage):
             if self._stop.is_urgent or self._clock() > limit:
                 break
             self._stop.wait(POLL_S / 2)
-        child.sweep()
-        self._relay_one(child)
+        for child in stage:
+            child.sweep()
+            self._relay_one(child)
 
     def _spawn(self, child: Child) -> None:
         self._awaited[child.part.name] = (self._clock(), list(child.part.endpoints))
@@ -156,6 +159,10 @@ class Supervisor:
     def _relay_one(self, child: Child) -> None:
         for line in child.news():
             self._terminal.said(child.part.name, line, "warn")
+
+
+def _stage(child: Child) -> str:
+    return child.part.stage or child.part.name
 
 
 def _end_of(child: Child) -> str:

@@ -1,6 +1,6 @@
 """A launcher over small dummy parts, run as a process of its own by test_launcher.
 
-Usage: launcher_harness.py FOLDER PART..., a part being NAME=KIND. Each dummy writes its name to
+Usage: launcher_harness.py FOLDER PART..., a part being NAME=KIND[=STAGE]. Each writes its name to
 FOLDER/order when it starts and when it stops.
 """
 
@@ -45,11 +45,12 @@ KINDS = {
 }
 
 
-def dummy(folder: Path, name: str, kind: str) -> Part:
+def dummy(folder: Path, name: str, kind: str, stage: str = "") -> Part:
     """A part of the kind, ready once its file exists."""
     mark = folder / f"{name}.ready"
     command = (sys.executable, "-c", COMMON + KINDS[kind], str(folder), name)
-    return Part(name, command, (Endpoint(name, str(mark), mark.exists),), start_limit_s=10)
+    endpoint = Endpoint(name, str(mark), mark.exists)
+    return Part(name, command, (endpoint,), start_limit_s=10, stage=stage, reserve_s=0.2)
 
 
 def run(folder: Path, described: list[str]) -> int:
@@ -69,8 +70,7 @@ def run(folder: Path, described: list[str]) -> int:
     )
     try:
         for text in described:
-            name, _, kind = text.partition("=")
-            supervisor.start(dummy(folder, name, kind))
+            supervisor.start(dummy(folder, *text.split("=")))
         sys.stdout.write("everything is up\n")
         sys.stdout.flush()
         while True:

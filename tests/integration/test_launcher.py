@@ -200,6 +200,17 @@ def test_a_stop_ends_in_time_whatever_the_parts_do(launch: Callable[..., Run]) -
     assert time.monotonic() - begun < STOP_PROMISE_S
 
 
+def test_parts_of_one_stage_are_stopped_together(launch: Callable[..., Run]) -> None:
+    """A stubborn one keeps the others of its stage from nothing, and earlier stages wait."""
+    run = launch("first=good", "second=good=last", "third=stubborn=last")
+    run.wait_up()
+    run.process.send_signal(signal.SIGTERM)
+    run.wait_for(lambda: "stop second" in run.order, "the stop of the second part")
+    assert "stop first" not in run.order
+    assert run.process.wait(PATIENCE_S) == 0
+    assert run.order[-1] == "stop first"
+
+
 def test_a_second_request_kills_at_once(launch: Callable[..., Run]) -> None:
     """Nobody waits for a stubborn part twice."""
     run = launch("stubborn=stubborn", "more=stubborn", stop_limit_s=STOP_LIMIT_S)

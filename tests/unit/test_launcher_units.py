@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from engine.errors import ConfigError
 from engine.settings import Settings
-from launcher import components, options, ports, restarts, sessions
+from launcher import components, options, ports, resolve, restarts, sessions
 from launcher.cycles import describe
 from launcher.data_folder import DataFolder
 from launcher.log_file import LogTail, Sieve, rotate
@@ -47,6 +47,19 @@ def test_a_busy_port_is_one_line_with_port_key_and_remedy() -> None:
 
 def test_a_free_port_is_no_fault() -> None:
     ports.check([ports.Claim("key", "127.0.0.1", ports.free_port(), "")])
+
+
+def test_free_ports_are_all_different() -> None:
+    assert len(set(ports.free_ports(50))) == 50
+
+
+def test_a_port_left_open_gets_a_free_one_for_every_part() -> None:
+    settings = Settings.model_validate(
+        {"trading_engine": {"port": 0}, "services": {"strategy": {"port": 0}}}
+    )
+    found = resolve.open_ports(settings)
+    assert set(found) == {"TRADING_ENGINE__PORT", "SERVICES__STRATEGY__PORT"}
+    assert "0" not in found.values()
 
 
 def test_two_parts_on_one_port_are_a_fault() -> None:
