@@ -121,8 +121,8 @@ def _parts(value: object) -> Iterator[tuple[str, object]]:
             yield from ((f".{name}", getattr(value, name)) for name in value.__struct_fields__)
         case dict():
             yield from ((f".{name}", item) for name, item in value.items())
-        # JSON has no infinite floats, and candle columns are long.
-        case [float(), *_]:
+        # JSON has no infinite numbers and columns of candles are long: they are not walked.
+        case [float() | int(), *_]:
             return
         case list() | tuple():
             yield from ((f"[{index}]", item) for index, item in enumerate(value))

@@ -70,6 +70,13 @@ near_misses = st.fixed_dictionaries(
         "extra": json_values,
     },
 )
+hostile_parts = st.fixed_dictionaries(
+    {"price": st.sampled_from(["1", "-0.5", "NaN", "sNaN", "-Infinity", "1e999999", "1E-9999"])},
+    optional={"at": st.sampled_from(["2026-01-01T00:00:00", "2026-01-01T00:00:00+02:00"])},
+)
+hostile = st.fixed_dictionaries(
+    {"symbol": st.just("A"), "parts": st.lists(hostile_parts, min_size=1, max_size=4)}
+)
 
 
 def check(answer: Any) -> None:
@@ -90,7 +97,7 @@ def test_no_bytes_make_a_server_fail(raw: bytes) -> None:
 
 
 @settings(max_examples=150)
-@given(json_values | near_misses)
+@given(json_values | near_misses | hostile)
 def test_no_json_makes_a_server_fail(value: Any) -> None:
     # Python's own encoder also writes NaN and lone surrogates, which are not JSON.
     check(APP.test_client().post("/body", data=json.dumps(value)))
