@@ -133,23 +133,21 @@ class ServiceBreaker:
             wait = self._store.claim(hold_s)
             if wait > 0:
                 raise CircuitOpen(self.service, f"circuit open, next probe in {wait:.1f} s")
-            return True
+            return wait == 0
 
     def succeeded(self, *, probe: bool = False) -> None:
         """A call was answered."""
         with self._lock:
-            self._store.refresh()
-            if probe:
-                if self._store.state == pybreaker.STATE_OPEN:
-                    self._machine.half_open()
-                self._tell(_succeed)
-            elif self._store.state == pybreaker.STATE_CLOSED:
+            self._store.refresh(now_please=probe)
+            if probe and self._store.state == pybreaker.STATE_OPEN:
+                self._machine.half_open()
+            if probe or self._store.state == pybreaker.STATE_CLOSED:
                 self._tell(_succeed)
 
     def failed(self, *, probe: bool = False) -> None:
         """A call was not answered, or with garbage."""
         with self._lock:
-            self._store.refresh()
+            self._store.refresh(now_please=probe)
             if probe and self._store.state == pybreaker.STATE_OPEN:
                 self._store.lengthen()
             elif probe or self._store.state == pybreaker.STATE_CLOSED:

@@ -42,7 +42,9 @@ _MOVE = (
     _NOW
     + """
 local from = read('state', 'closed')
-if from == ARGV[1] then return 0 end
+local leads = {open = {closed = true, ['half-open'] = true}, ['half-open'] = {open = true},
+  closed = {['half-open'] = true}}
+if not leads[ARGV[1]][from] then return 0 end
 local base = tonumber(ARGV[2])
 if ARGV[1] == 'open' then
   local period = base
@@ -62,6 +64,7 @@ return 1
 _COUNT = (
     _NOW
     + """
+if ARGV[1] == 'good' and read('state', 'closed') ~= 'half-open' then return 0 end
 local count = redis.call('HINCRBY', KEYS[1], ARGV[1], 1)
 if ARGV[1] == 'good' then redis.call('HSET', KEYS[1], 'next_ms', now + tonumber(ARGV[2])) end
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
@@ -130,10 +133,13 @@ class FleetStorage(pybreaker.CircuitBreakerStorage):
         self.copy = Copy(reset_s=settings.reset_s, since=monotonic())
         self.away = False
 
-    def refresh(self) -> None:
-        """Read the shared state, at most every READ_EVERY_S; keep the copy when that fails."""
+    def refresh(self, *, now_please: bool = False) -> None:
+        """Read the shared state, at most every READ_EVERY_S; keep the copy when that fails.
+
+        `now_please` reads it in any case: before the outcome of a probe is judged.
+        """
         now = self._monotonic()
-        if now - self._read_at < READ_EVERY_S:
+        if now - self._read_at < READ_EVERY_S and not now_please:
             return
         self._read_at = now
         answer = self._script(_READ)
@@ -153,15 +159,14 @@ class FleetStorage(pybreaker.CircuitBreakerStorage):
     def claim(self, hold_s: float) -> float:
         """Claim the fleet's next probe: 0 when it is ours, else seconds until one is due.
 
+        Negative when the circuit is closed by now, so that there is nothing to probe.
         Nobody gets another one before the reset period or `hold_s` are over, whichever is
         longer: a probe that is under way stays alone.
         """
         answer = self._script(_CLAIM, str(int(hold_s * 1000)))
         if answer is not None:
-            return max(int(answer), 0) / 1000
+            return int(answer) / 1000
         now = self._monotonic()
-        if self.copy.state == pybreaker.STATE_CLOSED:
-            return 0.0
         if now < self.copy.next_probe_at:
             return self.copy.next_probe_at - now
         self.copy.next_probe_at = now + max(self.copy.reset_s, hold_s)
@@ -196,6 +201,8 @@ class FleetStorage(pybreaker.CircuitBreakerStorage):
         self._move_copy(state)
         if moved:
             self._changed(before, state)
+        else:
+            self._read_at = float("-inf")  # another process was first: look at what it made of it
 
     def _move_copy(self, state: str) -> None:
         copy, now = self.copy, self._monotonic()

@@ -67,15 +67,16 @@ class TestExecution:
 
     @pytest.mark.parametrize("status", [400, 401, 403, 409, 422])
     def test_a_certain_refusal_is_a_rejection(self, status: int) -> None:
-        with FaultyServer(problem(status, "halted")) as server:
-            with pytest.raises(ServiceRejected):
-                execution(server).submit("o-1", BODY, 1)
+        with FaultyServer(problem(status, "halted")) as server, pytest.raises(ServiceRejected):
+            execution(server).submit("o-1", BODY, 1)
 
     @pytest.mark.parametrize("status", [429, 503])
     def test_an_explicit_word_that_nothing_happened_is_believed(self, status: int) -> None:
-        with FaultyServer(problem(status, accepted=False)) as server:
-            with pytest.raises(ServiceUnavailable) as raised:
-                execution(server).submit("o-1", BODY, 1)
+        with (
+            FaultyServer(problem(status, accepted=False)) as server,
+            pytest.raises(ServiceUnavailable) as raised,
+        ):
+            execution(server).submit("o-1", BODY, 1)
         assert raised.value.accepted is False
 
     @pytest.mark.parametrize(

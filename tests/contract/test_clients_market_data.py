@@ -104,9 +104,11 @@ class TestMarketData:
     @pytest.mark.parametrize("seconds", [-6, 6])
     def test_a_live_answer_that_is_not_of_now_is_stale(self, seconds: int) -> None:
         as_of = datetime(2025, 11, 22, 12, tzinfo=UTC) + timedelta(seconds=seconds)
-        with FaultyServer(ohlcv({"A": COLUMNS}, as_of=as_of.isoformat())) as server:
-            with pytest.raises(ServiceUnavailable, match="stale answer"):
-                market(server).candles(["A"], "1h", 10, {})
+        with (
+            FaultyServer(ohlcv({"A": COLUMNS}, as_of=as_of.isoformat())) as server,
+            pytest.raises(ServiceUnavailable, match="stale answer"),
+        ):
+            market(server).candles(["A"], "1h", 10, {})
 
     def test_a_replayed_answer_may_be_of_any_time_but_not_in_live_mode(self) -> None:
         reply = ohlcv({"A": COLUMNS}, as_of="2020-01-01T00:00:00Z", clock="replay")
@@ -152,9 +154,11 @@ class TestMarketData:
         assert all("garbage" in found.errors[name] for name in ("NAN", "SHORT", "TEXT", "NONE"))
 
     def test_another_timeframe_is_garbage(self) -> None:
-        with FaultyServer(ohlcv({"A": COLUMNS}, timeframe="1m")) as server:
-            with pytest.raises(BadPayload, match="timeframe"):
-                market(server).candles(["A"], "1h", 10, {})
+        with (
+            FaultyServer(ohlcv({"A": COLUMNS}, timeframe="1m")) as server,
+            pytest.raises(BadPayload, match="timeframe"),
+        ):
+            market(server).candles(["A"], "1h", 10, {})
 
     def test_many_symbols_are_asked_for_in_parts(self) -> None:
         def reply(asked: Asked) -> Reply:

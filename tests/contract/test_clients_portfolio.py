@@ -88,9 +88,11 @@ class TestPortfolio:
         ids=str,
     )
     def test_an_account_that_contradicts_itself_says_so(self, change: dict[str, Any]) -> None:
-        with FaultyServer(answer({**ACCOUNT, **change})) as server:
-            with pytest.raises(BadPayload) as raised:
-                portfolio(server).snapshot()
+        with (
+            FaultyServer(answer({**ACCOUNT, **change})) as server,
+            pytest.raises(BadPayload) as raised,
+        ):
+            portfolio(server).snapshot()
         assert raised.value.detail.startswith("contradiction:")
 
     def test_a_cent_of_rounding_is_no_contradiction(self) -> None:
@@ -107,9 +109,11 @@ class TestPortfolio:
 
     @pytest.mark.parametrize("change", [{"account": "other"}, {"cash": "NaN"}, {"cash": None}])
     def test_what_does_not_parse_is_no_contradiction(self, change: dict[str, Any]) -> None:
-        with FaultyServer(answer({**ACCOUNT, **change})) as server:
-            with pytest.raises(BadPayload) as raised:
-                portfolio(server).snapshot()
+        with (
+            FaultyServer(answer({**ACCOUNT, **change})) as server,
+            pytest.raises(BadPayload) as raised,
+        ):
+            portfolio(server).snapshot()
         assert "contradiction" not in raised.value.detail
 
     def test_fills_go_out_as_plain_decimal_text(self) -> None:
@@ -144,9 +148,8 @@ class TestPortfolio:
             portfolio(server).apply_fills(5, [FILL])
 
     def test_a_gap_is_refused_with_its_kind(self) -> None:
-        with FaultyServer(problem(409, "gap")) as server:
-            with pytest.raises(ServiceRejected) as raised:
-                portfolio(server).apply_fills(5, [FILL])
+        with FaultyServer(problem(409, "gap")) as server, pytest.raises(ServiceRejected) as raised:
+            portfolio(server).apply_fills(5, [FILL])
         assert raised.value.kind == "gap"
 
     def test_many_fills_go_in_order_and_in_parts(self) -> None:

@@ -100,11 +100,15 @@ class TestStrategyEngine:
         ids=str,
     )
     def test_one_impossible_signal_discards_the_whole_answer(self, change: dict[str, Any]) -> None:
-        with FaultyServer(evaluated(SIGNAL, {**SIGNAL, **change})) as server:
-            with pytest.raises(BadPayload):
-                self.ask(server)
+        with (
+            FaultyServer(evaluated(SIGNAL, {**SIGNAL, **change})) as server,
+            pytest.raises(BadPayload),
+        ):
+            self.ask(server)
 
     def test_an_answer_to_another_input_is_discarded(self) -> None:
-        with FaultyServer(evaluated(SIGNAL, input_id="in-2")) as server:
-            with pytest.raises(BadPayload, match="in-2"):
-                self.ask(server)
+        with (
+            FaultyServer(evaluated(SIGNAL, input_id="in-2")) as server,
+            pytest.raises(BadPayload, match="in-2"),
+        ):
+            self.ask(server)

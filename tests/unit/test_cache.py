@@ -1,0 +1,137 @@
+"""The cache: what comes back is what was kept, signed, or nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from engine.cache import RedisCandleCache
+from engine.domain.messages import SymbolList
+from engine.domain.model import Candles, Instrument, MarketClock
+from tests.clients_kit import RedisSwitch
+
+SECRET = b"s" * 32
+
+
+def candles(count: int = 3, start: int = 0) -> Candles:
+    times = np.arange(start, start + count, dtype=np.int64) * 3_600_000
+    return Candles(times, *(np.arange(count) + 0.1 * column for column in range(5)))
+
+
+def make_cache(
+    switch: RedisSwitch, *, secret: bytes = SECRET, namespace: str = "simulated|7", at: float = 0.0
+) -> RedisCandleCache:
+    return RedisCandleCache(
+        switch.link(), secret=secret, namespace=namespace, ttl_s=60, wall=lambda: at
+    )
+
+
+def same(one: Candles, other: Candles) -> bool:
+    pairs = zip((one.time, *one.prices()), (other.time, *other.prices()), strict=True)
+    return all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs)
+
+
+def test_candles_come_back_as_they_were_kept() -> None:
+    switch = RedisSwitch()
+    kept = {f"S{index}": candles(index + 1) for index in range(250)}
+    make_cache(switch).save(kept, "1h")
+    found = make_cache(switch).load([*kept, "OTHER"], "1h")
+    assert set(found) == set(kept)
+    assert all(same(found[symbol], kept[symbol]) for symbol in kept)
+
+
+def test_no_candles_and_a_slice_of_candles_are_kept_too() -> None:
+    cache = make_cache(RedisSwitch())
+    cache.save({"NONE": candles(0), "SLICE": candles(9).tail(2)}, "1h")
+    found = cache.load(["NONE", "SLICE"], "1h")
+    assert len(found["NONE"]) == 0
+    assert same(found["SLICE"], candles(9).tail(2))
+
+
+def test_timeframes_and_feeds_share_nothing() -> None:
+    switch = RedisSwitch()
+    make_cache(switch).save({"A": candles()}, "1h")
+    assert make_cache(switch).load(["A"], "1m") == {}
+    assert make_cache(switch, namespace="files|x").load(["A"], "1h") == {}
+
+
+def test_candles_that_are_not_signed_with_the_ledgers_key_are_a_miss() -> None:
+    switch = RedisSwitch()
+    make_cache(switch, secret=b"attacker" * 4).save({"A": candles()}, "1h")
+    assert make_cache(switch).load(["A"], "1h") == {}
+
+
+def test_candles_moved_to_another_symbol_are_a_miss() -> None:
+    switch = RedisSwitch()
+    cache = make_cache(switch)
+    cache.save({"A": candles(), "B": candles(5)}, "1h")
+    (a_key,) = switch.client.keys("*:1h:A")
+    switch.client.set(a_key.replace(b":A", b":B"), switch.client.get(a_key))
+    assert list(cache.load(["A", "B"], "1h")) == ["A"]
+
+
+@pytest.mark.parametrize("position", [0, 31, 32, 33, 40, -1])
+def test_a_changed_byte_is_a_miss(position: int) -> None:
+    switch = RedisSwitch()
+    cache = make_cache(switch)
+    cache.save({"A": candles()}, "1h")
+    (key,) = switch.client.keys("*")
+    value = bytearray(switch.client.get(key))
+    value[position] ^= 1
+    switch.client.set(key, bytes(value))
+    assert cache.load(["A"], "1h") == {}
+
+
+@pytest.mark.parametrize("value", [b"", b"x", b"x" * 32, b"x" * 500])
+def test_nonsense_is_a_miss(value: bytes) -> None:
+    switch = RedisSwitch()
+    cache = make_cache(switch)
+    cache.save({"A": candles()}, "1h")
+    for key in switch.client.keys("*"):
+        switch.client.set(key, value)
+    assert cache.load(["A"], "1h") == {}
+    assert cache.load_symbols() is None
+
+
+def test_what_is_kept_ends() -> None:
+    switch = RedisSwitch()
+    make_cache(switch).save({"A": candles()}, "1h")
+    assert all(0 < switch.client.pttl(key) <= 60_000 for key in switch.client.keys("*"))
+
+
+def test_with_redis_away_everything_is_a_miss_and_nothing_raises() -> None:
+    switch = RedisSwitch()
+    cache = make_cache(switch)
+    cache.save({"A": candles()}, "1h")
+    switch.off()
+    cache.save({"A": candles(5)}, "1h")
+    cache.save_symbols(SYMBOLS)
+    assert cache.load(["A"], "1h") == {}
+    assert cache.load_symbols() is None
+
+
+SYMBOLS = SymbolList(
+    as_of=datetime(2025, 11, 22, tzinfo=UTC),
+    clock=MarketClock.LIVE,
+    symbols=(
+        Instrument(
+            symbol="BTC/USD",
+            volume_24h=Decimal(1),
+            spread_bps=1.0,
+            tick_size=Decimal("0.01"),
+            lot_size=Decimal("0.0001"),
+            min_notional=Decimal(10),
+        ),
+    ),
+)
+
+
+def test_the_symbol_list_comes_back_with_its_age() -> None:
+    switch = RedisSwitch()
+    make_cache(switch, at=1000.0).save_symbols(SYMBOLS)
+    assert make_cache(switch, at=1090.0).load_aged_symbols() == (SYMBOLS, 90.0)
+    assert make_cache(switch).load_symbols() == SYMBOLS
+    assert make_cache(switch, secret=b"other" * 8).load_symbols() is None
