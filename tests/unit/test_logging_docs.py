@@ -82,3 +82,7 @@ def test_levels_and_fields_are_those_of_the_code() -> None:
         if name in told and event != told[name]
     }
     assert differing == {}
+
+
+def test_no_field_is_called_key_because_its_value_would_be_masked() -> None:
+    assert [name for name, event in logged().items() if "key" in event.fields] == []
