@@ -9,7 +9,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from datetime import datetime
 from functools import partial
 from typing import Any, cast
 
@@ -18,10 +17,9 @@ from flask import Flask, Response, g, request
 
 import web
 from dashboard import page
-from engine import reconcile
 from engine.config_source import config_hash, load_settings, redacted, secret_values
 from engine.control import audit, cycles, halt, health, idempotency, lifecycle, metrics, performance
-from engine.control.desk import Circuit, Desk
+from engine.control.desk import Desk
 from engine.control.documents import (
     Check,
     ConfigAnswer,
@@ -47,9 +45,6 @@ from engine.domain.cycle import CycleReport
 from engine.domain.model import TradingState
 from engine.domain.views import AuditEntry, CycleDetail, OrderRow, OrderStory, Page
 from engine.errors import ConfigError
-from engine.ledger.ledger import SqlLedger
-from engine.ledger.queries_equity import AccountQueries
-from engine.settings import Settings
 from engine.telemetry import configure_logging, get_logger
 from engine.version import VERSION
 from web import Answer, KeyRing, Problem, caller, request_id, route
@@ -288,36 +283,6 @@ def _detail(response: Response) -> str:
     return str(body.get("detail", ""))[:DETAIL_LENGTH] if isinstance(body, dict) else ""
 
 
-def build_desk(settings: Settings) -> Desk:
-    """The desk of this process, over the configured ledger, Redis and services."""
-    # Celery's settings are read when these are imported: after their faults were reported.
-    from engine.bootstrap import build_breakers, build_engine, build_vitals  # noqa: PLC0415
-    from tasks.dispatch import CeleryDispatcher  # noqa: PLC0415
-    from tasks.schedule import RedBeatSchedule  # noqa: PLC0415
-
-    engine = build_engine(settings, worker="api")
-    ledger = cast("SqlLedger", engine.ledger)
-    breakers = build_breakers(settings)
-
-    def circuits(now: datetime) -> dict[str, Circuit]:
-        states = {name: breaker.state(now) for name, breaker in breakers.items()}
-        return {
-            name: Circuit(state=known.state.value, since=known.since)
-            for name, known in states.items()
-        }
-
-    return Desk(
-        engine=engine,
-        queries=ledger.queries,
-        account=AccountQueries(ledger),
-        dispatcher=CeleryDispatcher(),
-        schedule=RedBeatSchedule(),
-        vitals=build_vitals(settings),
-        circuits=circuits,
-        reconcile=reconcile.run,
-    )
-
-
 def main() -> int:
     """Serve until SIGTERM or Ctrl-C; the exit status."""
     stopping = threading.Event()
@@ -326,7 +291,10 @@ def main() -> int:
     try:
         settings = load_settings()
         configure_logging(settings.log, "api", secrets=secret_values(settings))
-        app = create_api(build_desk(settings))
+        # Celery's settings are read on import: only now are they known to be sound.
+        from tasks.desk import build_desk  # noqa: PLC0415
+
+        app = create_api(build_desk("api"))
         engine = settings.trading_engine
         server = web.serve(app, engine.host, engine.port, settings.api.threads)
     except ConfigError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from engine.domain.account_history import Commitments, EquityAt
@@ -29,6 +29,8 @@ from engine.errors import Refused
 from engine.ports import BeatSchedule, Dispatcher, Engine
 from engine.reconcile import ReconcileResult
 from engine.vitals import CallRates, ProcessVitals, ServiceCheck, WorkerVitals
+
+RECENT = timedelta(hours=24)
 
 
 class Queries(Protocol):
@@ -170,6 +172,23 @@ class Switch:
             raise Refused("not resumed", ["a halt came in between"])
 
 
+class RecentRates:
+    """Rates that are read again when a cycle has closed since, or after a few seconds."""
+
+    def __init__(self, keep: timedelta = timedelta(seconds=3)) -> None:
+        self._keep = keep
+        self._known: tuple[str, datetime, Rates] | None = None
+
+    def get(self, queries: Queries, last_cycle_id: str, now: datetime) -> Rates:
+        """The rates of the last 24 h. Raises LedgerUnavailable."""
+        known = self._known
+        if known is not None and known[0] == last_cycle_id and now - known[1] < self._keep:
+            return known[2]
+        rates = queries.rates(now - RECENT)
+        self._known = (last_cycle_id, now, rates)
+        return rates
+
+
 @dataclass(frozen=True)
 class Desk:
     """Everything the controls may use."""
@@ -183,3 +202,4 @@ class Desk:
     circuits: Callable[[datetime], dict[str, Circuit]]
     reconcile: Reconcile
     switch: Switch = field(default_factory=Switch)
+    recent_rates: RecentRates = field(default_factory=RecentRates)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from engine.control import figures
-from engine.control.desk import Desk
+from engine.control.desk import RECENT, Desk
 from engine.control.signs import Signs, read_signs
 from engine.domain.ledger_values import LedgerState
 from engine.domain.model import TradingState
@@ -20,10 +20,9 @@ from engine.version import VERSION
 
 PREFIX = "trading_engine_"
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-RECENT = timedelta(hours=24)
 QUANTILES = (0.5, 0.95, 0.99)
 BREAKER_STATES = ("closed", "open", "half-open")
-MEGABYTE = 1_000_000
+MEGABYTE = 1024 * 1024
 Labels = tuple[str, ...]
 PERCENT = 100
 

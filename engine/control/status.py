@@ -28,7 +28,6 @@ from engine.domain.views import CycleProgress, Rates
 from engine.settings import Settings
 from engine.version import VERSION
 
-RECENT = timedelta(hours=24)
 LIVE_CLOCK = timedelta(seconds=60)
 SHARE = Decimal("0.000001")
 
@@ -69,7 +68,7 @@ def status(desk: Desk) -> Status:
         queues=signs.queues,
         services=signs.services,
         portfolio=None if snapshot is None else portfolio_state(snapshot),
-        performance=recent(desk.queries.rates(now - RECENT)),
+        performance=recent(desk.recent_rates.get(desk.queries, last.cycle_id if last else "", now)),
     )
 
 
