@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -35,9 +36,14 @@ HOUR_MS = 3_600_000
 NEWEST = round(NOW.timestamp() * 1000) - HOUR_MS
 
 
+@cache
+def default_limits() -> Limits:
+    return decision_limits(Settings())
+
+
 def make_limits(**changed: Any) -> Limits:
     """The default configuration's limits; `risk`, `exits`, `sizing`, ... take dicts of changes."""
-    limits = decision_limits(Settings())
+    limits = default_limits()
     parts = {}
     for name, value in changed.items():
         is_part = isinstance(value, dict)
