@@ -47,7 +47,7 @@ def _unknown_orders(engine: Engine) -> Causes:
     timing = engine.settings.timing
     now = engine.clock.now()
     ages = [
-        (now - item.order.updated_at).total_seconds()
+        (now - item.order.created_at).total_seconds()
         for item in engine.ledger.orders.unresolved(now)
         if item.order.status is OrderStatus.UNKNOWN
     ]

@@ -5,7 +5,6 @@ A chord is an optimisation; the ledger decides what is complete, and the watchdo
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -34,21 +33,28 @@ class Repair(Value, frozen=True, kw_only=True):
     orders: tuple[str, ...] = ()
 
 
+class Fleet(Value, frozen=True, kw_only=True):
+    """What is known of the workers: who lives, and how many batch messages wait in the queue."""
+
+    live_workers: frozenset[str]
+    queued: int
+
+
 def repairs(
-    cycle: OpenCycle, now: datetime, settings: Settings, live_workers: Collection[str] | None
+    cycle: OpenCycle, now: datetime, settings: Settings, fleet: Fleet | None
 ) -> tuple[Repair, ...]:
-    """What a RUNNING cycle needs. `live_workers` None: nobody knows who lives."""
+    """What a RUNNING cycle needs. `fleet` None: nobody knows, since Redis does not answer."""
     if now >= cycle.times.deadline_at:
         return (_finish(cycle, "past its deadline"),)
     if cycle.planned_at is None:
         return ()
     if cycle.allocated_at is None:
-        return _before_allocation(cycle, now, settings, live_workers)
+        return _before_allocation(cycle, now, settings, fleet)
     return _after_allocation(cycle, now, settings)
 
 
 def _before_allocation(
-    cycle: OpenCycle, now: datetime, settings: Settings, live_workers: Collection[str] | None
+    cycle: OpenCycle, now: datetime, settings: Settings, fleet: Fleet | None
 ) -> tuple[Repair, ...]:
     grace = timedelta(seconds=settings.timing.barrier_grace_s)
     waiting = [batch for batch in cycle.batches if batch.reported_at is None]
@@ -60,12 +66,7 @@ def _before_allocation(
         return ()
     if now >= cycle.times.allocate_by:
         return (_allocate(cycle, f"{len(waiting)} batches are late"),)
-    lost = tuple(
-        batch.ref
-        for batch in waiting
-        if batch.tries < settings.timing.batch_tries
-        and _is_lost(batch, planned_at, now, settings, live_workers)
-    )
+    lost = _lost(waiting, planned_at, now, settings, fleet)
     if not lost:
         return ()
     return (
@@ -78,19 +79,32 @@ def _before_allocation(
     )
 
 
-def _is_lost(
-    batch: BatchState,
+def _lost(
+    waiting: list[BatchState],
     planned_at: datetime,
     now: datetime,
     settings: Settings,
-    live_workers: Collection[str] | None,
-) -> bool:
-    """Nobody claimed it in time, its worker is gone, or its time limit has passed."""
+    fleet: Fleet | None,
+) -> tuple[BatchRef, ...]:
+    """Batches that no message and no worker will report any more.
+
+    While as many messages wait as batches are unclaimed, those are late and not lost.
+    """
+    timing = settings.timing
+    fresh = [batch for batch in waiting if batch.claimed_at is None]
+    is_time = now >= planned_at + timedelta(seconds=timing.claim_s)
+    unclaimed = fresh if is_time and fleet is not None and fleet.queued < len(fresh) else []
+    left = [batch for batch in waiting if _is_left(batch, now, settings, fleet)]
+    return tuple(batch.ref for batch in unclaimed + left if batch.tries < timing.batch_tries)
+
+
+def _is_left(batch: BatchState, now: datetime, settings: Settings, fleet: Fleet | None) -> bool:
+    """Its worker is gone, or the task's time limit has passed."""
     if batch.claimed_at is None:
-        return now >= planned_at + timedelta(seconds=settings.timing.claim_s)
+        return False
     if now >= batch.claimed_at + timedelta(seconds=settings.celery.time_limit_s):
         return True
-    if live_workers is None or batch.claimed_by in live_workers:
+    if fleet is None or batch.claimed_by in fleet.live_workers:
         return False
     return now >= batch.claimed_at + timedelta(seconds=settings.workers.heartbeat_ttl_s)
 

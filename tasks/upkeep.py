@@ -23,7 +23,7 @@ from engine.ports import Engine
 from engine.service_settings import SERVICES, ServiceName
 from engine.telemetry import bind, get_logger
 from engine.vitals import ServiceCheck
-from engine.watch import Repair, RepairKind, repairs
+from engine.watch import Fleet, Repair, RepairKind, repairs
 from tasks import flow
 from tasks.desk import build_desk
 from tasks.loops import Loops
@@ -32,8 +32,10 @@ from tasks.process import engine
 log = get_logger(__name__)
 
 UPKEEP_QUEUE = "upkeep"
+BATCH_QUEUE = "batch"
 PRUNE_S = 3600.0
 AUTOSTART_S = 1.0
+HALT_LOOK_S = 2.0
 
 
 class Upkeep:
@@ -48,15 +50,22 @@ class Upkeep:
     def watch(self) -> None:
         """Finish what no message will finish any more, and keep the beat schedule as wanted."""
         now = self._engine.clock.now()
-        workers = self._vitals.workers()
-        alive = {worker.name for worker in workers} if self._vitals.available else None
+        fleet = self._fleet()
         for cycle in self._engine.ledger.cycles.running():
-            for repair in repairs(cycle, now, self._engine.settings, alive):
+            for repair in repairs(cycle, now, self._engine.settings, fleet):
                 with bind(cycle_id=cycle.cycle_id):
                     log.warning("cycle_repaired", repair=repair.kind.value, why=repair.why)
                     self._carry_out(repair)
-        if self._vitals.available:
+        if fleet is not None:
             self._keep_schedule()
+
+    def _fleet(self) -> Fleet | None:
+        workers = self._vitals.workers()
+        depths = self._vitals.queue_depths([BATCH_QUEUE])
+        if not self._vitals.available:
+            return None
+        names = frozenset(worker.name for worker in workers)
+        return Fleet(live_workers=names, queued=depths.get(BATCH_QUEUE, 0))
 
     def _carry_out(self, repair: Repair) -> None:
         match repair.kind:
@@ -102,12 +111,32 @@ class Upkeep:
         result = reconcile.run_if_free(self._engine)
         if result is None:
             return
-        state = degraded_state.refresh(self._engine, result)
-        if state.operator is not TradingState.HALTED or not result.execution_answered:
+        degraded_state.refresh(self._engine, result)
+        if result.execution_answered:
+            self._keep_halted()
+
+    def _keep_halted(self) -> None:
+        """A halt that only one side confirmed is repeated at the other.
+
+        Looked at twice: a release in progress passes through the same difference.
+        """
+        if self._halts() in {(True, True), (False, False)}:
             return
-        if not self._engine.execution.fence().halted:
-            self._engine.execution.halt(state.operator_reason, cancel_open=True)
-            log.warning("halt_repeated")
+        self._engine.clock.sleep(HALT_LOOK_S)
+        now = self._engine.clock.now()
+        match self._halts():
+            case (True, False):
+                self._engine.execution.halt("the ledger is halted", cancel_open=True)
+                log.warning("halt_repeated", part="execution")
+            case (False, True):
+                reason = "the execution service is halted"
+                self._engine.ledger.state.set_operator(TradingState.HALTED, reason, "watchdog", now)
+                log.warning("halt_repeated", part="ledger")
+
+    def _halts(self) -> tuple[bool, bool]:
+        """Whether the operator's state in the ledger is HALTED, and the execution service."""
+        state = self._engine.ledger.state.read()
+        return state.operator is TradingState.HALTED, self._engine.execution.fence().halted
 
     def prune(self) -> None:
         """Old outcomes go; orders, intents and fills stay for ever."""

@@ -120,6 +120,8 @@ def _look_around(engine: Engine, opened: OpenedCycle, degraded: list[Degradation
     if not result.execution_answered and may_send:
         degraded.append(Degradation(service="execution", reason="no answer"))
         may_send = False
+    if may_send and result.portfolio_answered and not result.clean:
+        degraded.append(Degradation(service="execution", reason="; ".join(result.problems)))
     seen = market.read(engine, opened.cycle_id)
     last = result.snapshot or engine.ledger.state.last_snapshot()
     snapshot, unmarked = market.mark(engine, last, seen)

@@ -15,7 +15,7 @@ from engine.domain.ledger_values import BatchState, OpenCycle
 from engine.domain.model import Order, OrderStatus, Side
 from engine.domain.timing import cycle_times
 from engine.settings import Settings
-from engine.watch import RepairKind, repairs
+from engine.watch import Fleet, RepairKind, repairs
 
 SETTINGS = Settings()
 START = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -76,8 +76,11 @@ def cycle(**changes: Any) -> OpenCycle:
     return msgspec.structs.replace(plain, **changes)
 
 
-def kinds(cycle: OpenCycle, now: datetime, alive: set[str] | None) -> list[RepairKind]:
-    return [repair.kind for repair in repairs(cycle, now, SETTINGS, alive)]
+def kinds(
+    cycle: OpenCycle, now: datetime, alive: set[str] | None, queued: int = 0
+) -> list[RepairKind]:
+    fleet = None if alive is None else Fleet(live_workers=frozenset(alive), queued=queued)
+    return [repair.kind for repair in repairs(cycle, now, SETTINGS, fleet)]
 
 
 def test_a_healthy_cycle_is_left_alone() -> None:
@@ -88,6 +91,11 @@ def test_a_batch_that_nobody_claimed_within_ten_seconds_is_sent_again() -> None:
     unclaimed = cycle(batches=(batch(claimed_at=None, claimed_by="", tries=0),))
     assert kinds(unclaimed, at(10.4), {"batch@one"}) == []
     assert kinds(unclaimed, at(10.6), {"batch@one"}) == [RepairKind.SEND_BATCHES]
+
+
+def test_a_batch_whose_message_still_waits_in_the_queue_is_late_and_not_lost() -> None:
+    unclaimed = cycle(batches=(batch(claimed_at=None, claimed_by="", tries=0),))
+    assert kinds(unclaimed, at(30), {"batch@one"}, queued=1) == []
 
 
 def test_a_batch_whose_worker_is_gone_is_sent_again() -> None:
@@ -117,7 +125,7 @@ def test_the_barrier_does_not_wait_for_a_late_batch_for_ever() -> None:
 def test_orders_that_nobody_sent_are_sent_again_before_the_cut_off() -> None:
     reserved = cycle(allocated_at=at(20), orders=(order(OrderStatus.RESERVED),))
     assert kinds(reserved, at(29), set()) == []
-    repair = repairs(reserved, at(31), SETTINGS, set())[0]
+    repair = repairs(reserved, at(31), SETTINGS, None)[0]
     assert repair.kind is RepairKind.SEND_ORDERS
     assert repair.orders == ("id-RESERVED",)
 
