@@ -44,6 +44,7 @@ def protective_exit(
     exits: ExitPlan,
     timeframe_s: int,
     market_time: datetime,
+    averages: Floats | None = None,
 ) -> ProtectiveExit | None:
     """The first exit that the candles since the entry, or else the mark, call for; None if none.
 
@@ -51,12 +52,14 @@ def protective_exit(
     happened only the close counts, since its high and low may be older than the position.
     Inside a candle a stop comes before a target. The trailing stop hangs below the highest high
     before the candle (its close is compared with it once the candle is over), and never falls.
-    A foreign position has no exits: nobody but its owner knows what it is for.
+    A foreign position has no exits: nobody but its owner knows what it is for. `averages` is
+    ATR(14) of the candles where the caller knows it already.
     """
     if position.strategy is None:
         return None
     path = _path(position, candles, timeframe_s)
-    levels = _levels(position, facts, candles, exits, path)
+    known = averages if averages is not None else _averages(candles, exits)
+    levels = _levels(position, facts, exits, path, known)
     touched = _first_touch(path, levels)
     if touched is not None:
         return touched
@@ -103,10 +106,9 @@ def _path(position: Position, candles: Candles, timeframe_s: int) -> _Path:
 
 
 def _levels(
-    position: Position, facts: SymbolFacts, candles: Candles, exits: ExitPlan, path: _Path
+    position: Position, facts: SymbolFacts, exits: ExitPlan, path: _Path, averages: Floats
 ) -> _Levels:
     entry = float(position.average_price)
-    averages = atr(candles)
     stop = float(facts.stop_price) if facts.stop_price is not None else np.nan
     target = float(facts.target_price) if facts.target_price is not None else np.nan
     if facts.stop_price is None and exits.stop is not None:
@@ -115,6 +117,14 @@ def _levels(
     if facts.target_price is None and exits.target is not None and facts.stop_price is None:
         target = entry + _distance(exits.target, entry, averages, path.start)
     return _Levels(stop, target, _trailing(entry, averages, exits.trailing, path))
+
+
+def _averages(candles: Candles, exits: ExitPlan) -> Floats:
+    """ATR of each candle; nothing where no rule asks for it, since it costs the most here."""
+    rules = (exits.stop, exits.target, exits.trailing)
+    if any(rule is not None and rule.unit == "atr" for rule in rules):
+        return atr(candles)
+    return np.full(len(candles), np.nan)
 
 
 def _distance(rule: DistanceRule, price: float, averages: Floats, start: int) -> float:

@@ -67,7 +67,7 @@ def assess(
         found = [rules.trading_state(trading_state, is_exit=False)]
         found.append(rules.degraded(may_enter=may_enter))
         if limits.risk.is_enforced:
-            found += _guards(intent, facts, limits, market_time)
+            found += _guards(intent, facts, snapshot, limits, market_time)
             found += _sizes(intent, instrument, snapshot, limits.risk)
     minimum = instrument if limits.risk.is_enforced else without_minimum(instrument)
     decision = rules.settle(intent, (*rules.asked(intent), *found), minimum, intent.price)
@@ -139,15 +139,27 @@ def usage(
 
 
 def _guards(
-    intent: OrderIntent, facts: SymbolFacts, limits: Limits, market_time: datetime
+    intent: OrderIntent,
+    facts: SymbolFacts,
+    snapshot: PortfolioSnapshot,
+    limits: Limits,
+    market_time: datetime,
 ) -> Iterator[Allowance]:
-    yield rules.owned(intent.strategy, facts.owner)
+    yield rules.owned(intent.strategy, _owner(facts, snapshot))
     yield rules.quarantined(facts)
     yield rules.strategy_disabled(intent.strategy, facts)
     yield rules.cooldown_candles(facts, limits, market_time)
     yield rules.stoploss_guard(facts, limits, market_time)
     yield rules.max_orders_per_symbol_per_hour(facts, limits.risk)
     yield rules.max_repeats_per_day(intent, facts, limits.risk)
+
+
+def _owner(facts: SymbolFacts, snapshot: PortfolioSnapshot) -> str | None:
+    """As the ledger knows it, else as the portfolio does; "" for a foreign position."""
+    position = snapshot.position(facts.symbol)
+    if facts.owner is not None or position is None:
+        return facts.owner
+    return position.strategy or ""
 
 
 def _sizes(

@@ -134,6 +134,14 @@ def test_no_entry_rule_blocks_an_exit(changes: dict[str, Any]) -> None:
     assert granted(assessed(make_exit(), **changes)) == 1
 
 
+@pytest.mark.parametrize("owner", ["macd", None])
+def test_the_portfolio_knows_the_owner_of_an_adopted_or_foreign_position(
+    owner: str | None,
+) -> None:
+    held = make_snapshot(make_position(strategy=owner))
+    assert denial(assessed(make_intent(), snapshot=held)) == "owned"
+
+
 def test_an_exit_passes_while_reducing_and_not_while_halted() -> None:
     assert granted(assessed(make_exit(), state=TradingState.REDUCING)) == 1
     assert denial(assessed(make_exit(), state=TradingState.HALTED)) == "trading_state"
