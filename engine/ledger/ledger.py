@@ -85,7 +85,11 @@ def open_ledger(settings: Settings) -> SqlLedger:
     url = ledger_url(name)
     migrate(url)
     connections = Connections(url, settings.ledger.busy_timeout_s)
-    _claim_account(connections, settings.trading_engine.account)
+    try:
+        _claim_account(connections, settings.trading_engine.account)
+    except BaseException:
+        connections.dispose()
+        raise
     return SqlLedger(connections, settings)
 
 

@@ -58,7 +58,8 @@ def live_stage(row: AnyRow, found: list[AnyRow]) -> Stage:
 def _counts(connection: Connection, column: Any, cycle_id: str) -> dict[Any, int]:
     table = column.table
     grouped = select(column, func.count()).where(table.c.cycle_id == cycle_id)
-    return dict(connection.execute(grouped.group_by(column)).tuples().all())
+    counted = connection.execute(grouped.group_by(column))
+    return {row[0]: row[1] for row in counted}
 
 
 def _symbols(connection: Connection, cycle_id: str, found: list[AnyRow]) -> SymbolCounts:

@@ -76,8 +76,10 @@ def insert_all(connection: Connection, table: Table, rows: Sequence[Mapping[str,
 def insert_new(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
     """Insert a row unless one of its unique keys is taken; whether it was inserted."""
     insert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
-    done = connection.execute(insert(table).values(**row).on_conflict_do_nothing())
-    return done.rowcount == 1
+    statement = insert(table).values(**row).on_conflict_do_nothing()
+    # Not the row count: for an INSERT it is a driver's choice whether there is one.
+    done = connection.execute(statement.returning(*table.primary_key.columns))
+    return done.one_or_none() is not None
 
 
 def upsert(connection: Connection, table: Table, row: Mapping[str, Any], *keys: str) -> None:
