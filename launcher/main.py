@@ -50,10 +50,6 @@ def main(options: Options) -> int:
 def _run(options: Options, terminal: Terminal, stop: StopRequest) -> None:
     environ = {**os.environ, **options.environment}
     settings = load_settings(environ)
-    terminal.line(
-        f"trading engine, {settings.trading_engine.mode} mode: starting; "
-        "the first cycle comes in about half a minute, Ctrl-C stops everything"
-    )
     with DataFolder(Path(settings.data_dir)) as data:
         roster = data.path / "processes.json"
         left_over = sessions.end(sessions.read_roster(roster), LEFT_OVER_GRACE_S, time.monotonic)

@@ -17,6 +17,8 @@ CODE = ("engine", "tasks", "web", "services", "replay", "launcher", "dashboard")
 TOP_FILES = ("api", "app", "cli", "celeryconfig")
 MAX_LINES = 400
 MAX_FUNCTION_LINES = 45
+# A migration is the frozen list of a schema's columns, not code that anybody works in.
+LISTS = ("engine.ledger.migrations.versions",)
 
 # Layers of the engine, the lowest first: a module imports its own layer and those below.
 ENGINE_LAYERS = {
@@ -27,13 +29,9 @@ ENGINE_LAYERS = {
     "engine.settings": 2,
     "engine.ports": 2,
     "engine.telemetry": 2,
-    "engine.config_keys": 2,
-    "engine.config_faults": 2,
-    "engine.config_file": 2,
-    "engine.config_environment": 2,
-    "engine.config_source": 2,
     "engine.bootstrap": 4,
 }
+SETTINGS_LAYER = 2
 MIDDLE_LAYER = 3
 # These see ports, never what stands behind them.
 BEHIND_PORTS = ("engine.pipeline", "engine.reconcile", "engine.control")
@@ -58,13 +56,7 @@ SERVICES_MAY = (
     "engine.errors",
     "engine.version",
 )
-WEB_MAY = (
-    "engine.errors",
-    "engine.telemetry",
-    "engine.settings",
-    "engine.domain",
-    "engine.version",
-)
+WEB_MAY = tuple(name for name in SERVICES_MAY if name != "engine.config_source")
 PURE_LIBRARIES = frozenset({"msgspec", "numpy", "talib"})  # values and arithmetic
 PURE_STANDARD = frozenset(
     {
@@ -149,7 +141,7 @@ def _layer(module: str) -> int:
     for name, layer in ENGINE_LAYERS.items():
         if _within(module, name):
             return layer
-    return MIDDLE_LAYER
+    return SETTINGS_LAYER if module.startswith("engine.config_") else MIDDLE_LAYER
 
 
 def _import_fault(module: str, imported: str) -> str | None:
@@ -228,7 +220,7 @@ def _size_faults(module: str, text: str, tree: ast.Module) -> list[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None:
             length = node.end_lineno - node.lineno + 1
-            if length > MAX_FUNCTION_LINES:
+            if length > MAX_FUNCTION_LINES and not _within(module, *LISTS):
                 found.append(
                     f"{module}.{node.name} has {length} lines, {MAX_FUNCTION_LINES} is the end"
                 )
