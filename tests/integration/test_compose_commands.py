@@ -266,3 +266,14 @@ def test_a_health_check_of_ours_is_called_rightly(name: str, tmp_path: Path) -> 
     done = _run(command, _environment(name, tmp_path, REDIS_URL=nowhere))
     assert form == "CMD"
     assert done.returncode == 1, done.stdout + done.stderr
+
+
+def test_the_image_holds_every_folder_and_file_that_runs() -> None:
+    """What .dockerignore lets in is what the product consists of."""
+    lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    allowed = {line[1:] for line in lines if line.startswith("!")}
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"bench", "tests"}
+    modules = {path.name for path in ROOT.glob("*.py")}
+    assert packages | modules <= allowed
+    assert {"strategies", "config.yaml", "requirements.txt"} <= allowed
+    assert "*" in lines
