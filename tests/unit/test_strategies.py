@@ -187,3 +187,21 @@ def test_prices_are_plain_decimals_of_ten_digits(value: float, text: str) -> Non
 def test_what_is_no_price_is_refused(value: float) -> None:
     with pytest.raises(ValueError, match="no price"):
         price_of(value)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "parameters", "needs"),
+    [
+        (sma_cross.STRATEGY, {}, 51),
+        (rsi_reversion.STRATEGY, {}, 57),
+        (macd.STRATEGY, {}, 62),
+        (bollinger.STRATEGY, {}, 21),
+        (donchian.STRATEGY, {}, 22),
+        (donchian.STRATEGY, {"entry": 20, "exit": 55}, 57),
+        (sma_cross.STRATEGY, {"fast": 2, "slow": 3}, 15),
+    ],
+)
+def test_it_asks_for_what_its_indicators_and_the_default_stop_need(
+    strategy: Strategy[Any], parameters: dict[str, int], needs: int
+) -> None:
+    assert strategy.needs(strategy.parse(parameters)) == needs
