@@ -4,5 +4,8 @@ from __future__ import annotations
 
 from celery import Celery
 
+import celeryconfig
+
+settings = celeryconfig.settings
 app = Celery("trading_engine")
-app.config_from_object("celeryconfig")
+app.config_from_object(celeryconfig)

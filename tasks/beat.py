@@ -7,8 +7,8 @@ from typing import Any
 
 from redbeat import RedBeatScheduler
 
-import celeryconfig
 from engine.bootstrap import build_vitals
+from tasks.app import settings
 
 
 class TickingScheduler(RedBeatScheduler):  # type: ignore[misc] # RedBeat ships no types
@@ -16,7 +16,7 @@ class TickingScheduler(RedBeatScheduler):  # type: ignore[misc] # RedBeat ships 
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._vitals = build_vitals(celeryconfig.settings)
+        self._vitals = build_vitals(settings)
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
         """Send what is due; seconds until the next look."""

@@ -5,20 +5,19 @@ from __future__ import annotations
 from datetime import datetime
 from typing import cast
 
-import celeryconfig
 from engine import reconcile
 from engine.bootstrap import build_breakers, build_engine, build_vitals
 from engine.control.desk import Circuit, Desk
 from engine.ledger.ledger import SqlLedger
 from engine.ledger.queries_equity import AccountQueries
 from engine.ports import Engine
+from tasks.app import settings
 from tasks.dispatch import CeleryDispatcher
 from tasks.schedule import RedBeatSchedule
 
 
 def build_desk(worker: str, engine: Engine | None = None) -> Desk:
     """The desk of this process, over `engine` or a new one named `worker`."""
-    settings = celeryconfig.settings
     engine = build_engine(settings, worker=worker) if engine is None else engine
     breakers = build_breakers(settings)
 

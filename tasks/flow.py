@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import msgspec
 from celery import chain, chord, signature
 
-import celeryconfig
 from engine.domain.cycle import Batch, BatchRef
+from tasks.app import settings
 
 
 def publish_batches(cycle_id: str, batches: Sequence[Batch]) -> None:
@@ -23,7 +23,7 @@ def publish_batches(cycle_id: str, batches: Sequence[Batch]) -> None:
 
 def publish_orders(cycle_id: str, client_order_ids: Sequence[str]) -> None:
     """Chord 2: the orders in their rank, a few a task, then the end of the cycle."""
-    size = celeryconfig.settings.workers.orders_per_task
+    size = settings.workers.orders_per_task
     header = [
         signature(
             "batch.execute",

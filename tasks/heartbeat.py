@@ -11,11 +11,11 @@ import psutil
 from celery.signals import celeryd_init, worker_ready, worker_shutting_down
 from celery.worker import state as worker_state
 
-import celeryconfig
 from engine.bootstrap import build_vitals
 from engine.telemetry import get_logger
 from engine.vitals import ProcessVitals, Vitals, WorkerVitals
 from engine.wall_clock import WallClock
+from tasks.app import settings
 from tasks.process import NODE
 
 log = get_logger(__name__)
@@ -38,7 +38,7 @@ class Heartbeat(threading.Thread):
 
     def run(self) -> None:
         """One heartbeat every `workers.heartbeat_s`."""
-        while not self._stopping.wait(celeryconfig.settings.workers.heartbeat_s):
+        while not self._stopping.wait(settings.workers.heartbeat_s):
             self._vitals.write_worker(self._sample())
 
     def stop(self) -> None:
@@ -74,7 +74,7 @@ class Heartbeat(threading.Thread):
             )
 
     def _check_memory(self, pid: int, memory_mb: float) -> None:
-        limit = celeryconfig.settings.workers.memory_limit_mb
+        limit = settings.workers.memory_limit_mb
         if memory_mb > limit and pid not in self._warned:
             self._warned.add(pid)
             log.warning("worker_over_memory", pid=pid, memory_mb=memory_mb, limit_mb=limit)
@@ -92,7 +92,7 @@ def _name_node(sender: str = "", **_: Any) -> None:
 @worker_ready.connect
 def _start(sender: Any, **_: Any) -> None:
     queues = [queue.name for queue in sender.task_consumer.queues]
-    heartbeat = Heartbeat(str(sender.hostname), queues, build_vitals(celeryconfig.settings))
+    heartbeat = Heartbeat(str(sender.hostname), queues, build_vitals(settings))
     _running.append(heartbeat)
     heartbeat.start()
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from celery.signals import setup_logging, worker_process_init
 
-import celeryconfig
 from engine.bootstrap import build_engine
 from engine.ports import Engine
 from engine.telemetry import configure_logging
+from tasks.app import settings
 
 NODE = "TRADING_ENGINE_NODE"
 
@@ -28,16 +28,14 @@ def engine() -> Engine:
     pid = os.getpid()
     if pid not in _engines:
         _engines.clear()
-        _engines[pid] = build_engine(celeryconfig.settings, worker=node_name())
+        _engines[pid] = build_engine(settings, worker=node_name())
     return _engines[pid]
 
 
 @setup_logging.connect
 def _configure_logging(**_: Any) -> None:
     """Celery leaves logging alone when this signal is connected."""
-    configure_logging(
-        celeryconfig.settings.log, os.environ.get("TRADING_ENGINE_COMPONENT", "worker")
-    )
+    configure_logging(settings.log, os.environ.get("TRADING_ENGINE_COMPONENT", "worker"))
 
 
 @worker_process_init.connect

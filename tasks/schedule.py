@@ -10,10 +10,9 @@ from celery.signals import before_task_publish
 from redbeat import RedBeatSchedulerEntry
 from redis.exceptions import RedisError
 
-import celeryconfig
 from engine.control.lifecycle import slot
 from engine.errors import ServiceUnavailable
-from tasks.app import app
+from tasks.app import app, settings
 
 ENTRY = "trading-cycle"
 SLOT_HEADER = "cycle_slot"
@@ -23,7 +22,7 @@ SLOT_HEADER = "cycle_slot"
 def _stamp_slot(headers: dict[str, Any] | None = None, **_: Any) -> None:
     """The slot is fixed when the message is made, so that a redelivery finds its own cycle."""
     if headers is not None:
-        interval = celeryconfig.settings.trading_engine.cycle_interval
+        interval = settings.trading_engine.cycle_interval
         headers.setdefault(SLOT_HEADER, slot(datetime.now(UTC), interval))
 
 
@@ -32,7 +31,7 @@ def slot_of(task: Task, now: datetime) -> str:
     stamped = getattr(task.request, SLOT_HEADER, None)
     if isinstance(stamped, str):
         return stamped
-    return slot(now, celeryconfig.settings.trading_engine.cycle_interval)
+    return slot(now, settings.trading_engine.cycle_interval)
 
 
 class RedBeatSchedule:
@@ -72,5 +71,5 @@ class RedBeatSchedule:
         return datetime.fromtimestamp(due_at.timestamp(), UTC)
 
     def _entry(self) -> RedBeatSchedulerEntry:
-        key = f"{celeryconfig.redbeat_key_prefix}{ENTRY}"
+        key = f"{app.conf.redbeat_key_prefix}{ENTRY}"
         return RedBeatSchedulerEntry.from_key(key, app=app)

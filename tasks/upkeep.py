@@ -12,7 +12,6 @@ from typing import Any
 
 from celery.signals import worker_ready, worker_shutting_down
 
-import celeryconfig
 from engine import degraded_state, reconcile
 from engine.bootstrap import build_vitals
 from engine.control import lifecycle
@@ -25,6 +24,7 @@ from engine.telemetry import bind, get_logger
 from engine.vitals import ServiceCheck
 from engine.watch import Fleet, Repair, RepairKind, repairs
 from tasks import flow
+from tasks.app import settings
 from tasks.desk import build_desk
 from tasks.loops import Loops
 from tasks.process import engine
@@ -185,7 +185,7 @@ def _start(sender: Any, **_: Any) -> None:
     if UPKEEP_QUEUE not in {queue.name for queue in sender.task_consumer.queues}:
         return
     upkeep = Upkeep(engine())
-    timing = celeryconfig.settings.timing
+    timing = settings.timing
     _loops.every(timing.watch_s, "watch", upkeep.watch)
     _loops.every(timing.reconcile_s, "reconcile", upkeep.reconcile)
     _loops.every(PRUNE_S, "prune", upkeep.prune)

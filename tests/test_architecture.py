@@ -28,6 +28,7 @@ ENGINE_LAYERS = {
     "engine.service_settings": 2,
     "engine.settings": 2,
     "engine.ports": 2,
+    "engine.ledger_ports": 2,
     "engine.telemetry": 2,
     "engine.bootstrap": 4,
 }

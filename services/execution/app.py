@@ -20,7 +20,12 @@ from services.execution.brokers.paper import PaperBroker
 from services.execution.desk import Desk
 from services.execution.limits import HardLimits
 from services.execution.prices import HttpPrices, PriceSource
-from services.execution.routes import add_control_routes, add_order_routes
+from services.execution.routes import (
+    add_fence_routes,
+    add_kill_switch_routes,
+    add_order_routes,
+    add_read_routes,
+)
 from services.execution.store import open_store
 from web import KeyRing
 
@@ -57,7 +62,9 @@ def create_app(
         health=lambda: _health(desk),
     )
     add_order_routes(app, desk, settings.trading_engine.account)
-    add_control_routes(app, desk)
+    add_read_routes(app, desk)
+    add_fence_routes(app, desk)
+    add_kill_switch_routes(app, desk)
     return app
 
 

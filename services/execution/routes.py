@@ -83,19 +83,6 @@ def add_order_routes(app: Flask, desk: Desk, account: str) -> None:
 
     @route(
         app,
-        "GET",
-        "/orders/<client_order_id>",
-        summary="An order as recorded now",
-        answers={200: OrderAnswer, 404: None},
-    )
-    def order(client_order_id: str) -> OrderAnswer:
-        found = desk.order(client_order_id)
-        if found is None:
-            raise Problem(404, "Not found", f"no order {client_order_id} is recorded now")
-        return records.answer(found)
-
-    @route(
-        app,
         "PUT",
         "/orders/<client_order_id>/void",
         summary="Make sure that the id can never be accepted",
@@ -107,6 +94,23 @@ def add_order_routes(app: Flask, desk: Desk, account: str) -> None:
         voided = desk.void(client_order_id)
         log.info("order_voided", client_order_id=client_order_id, state=voided.state.value)
         return records.answer(voided)
+
+
+def add_read_routes(app: Flask, desk: Desk) -> None:
+    """What is recorded: one order, the open ones, the log."""
+
+    @route(
+        app,
+        "GET",
+        "/orders/<client_order_id>",
+        summary="An order as recorded now",
+        answers={200: OrderAnswer, 404: None},
+    )
+    def order(client_order_id: str) -> OrderAnswer:
+        found = desk.order(client_order_id)
+        if found is None:
+            raise Problem(404, "Not found", f"no order {client_order_id} is recorded now")
+        return records.answer(found)
 
     @route(
         app,
@@ -135,8 +139,8 @@ def add_order_routes(app: Flask, desk: Desk, account: str) -> None:
         return f'{{"log_id":{log_id},"events":[{listed}],"head":{page.head}}}'.encode()
 
 
-def add_control_routes(app: Flask, desk: Desk) -> None:
-    """Fence and kill switch."""
+def add_fence_routes(app: Flask, desk: Desk) -> None:
+    """The fence: the lowest epoch that may trade."""
 
     @route(app, "GET", "/fence", summary="Fence, log identity, kill switch", answers={200: Fence})
     def fence() -> Fence:
@@ -154,6 +158,10 @@ def add_control_routes(app: Flask, desk: Desk) -> None:
     def set_fence(body: FenceRequest) -> Fence:
         with refusals():
             return desk.set_fence(body.epoch)
+
+
+def add_kill_switch_routes(app: Flask, desk: Desk) -> None:
+    """The kill switch and its release."""
 
     @route(
         app,

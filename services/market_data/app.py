@@ -61,7 +61,8 @@ def create_app(
         max_body_bytes=MAX_BODY_BYTES,
         health=lambda: _health(market),
     )
-    _add_data_routes(app, market)
+    _add_symbol_route(app, market)
+    _add_price_routes(app, market)
     _add_clock_routes(app, market, configured.candles_per_cycle)
     return app
 
@@ -91,7 +92,7 @@ def _health(market: Market) -> Mapping[str, Any]:
     }
 
 
-def _add_data_routes(app: Flask, market: Market) -> None:
+def _add_symbol_route(app: Flask, market: Market) -> None:
     @route(
         app,
         "GET",
@@ -109,6 +110,8 @@ def _add_data_routes(app: Flask, market: Market) -> None:
             simulated=market.is_simulated,
         )
 
+
+def _add_price_routes(app: Flask, market: Market) -> None:
     @route(
         app,
         "POST",
