@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -119,6 +120,29 @@ def test_a_service_that_does_not_read_a_large_body_costs_no_more_than_the_deadli
             transport.send("POST", "/", body=b" " * 20_000_000, idempotent=False, timeout_s=0.3)
         assert time.monotonic() - started < 0.7
         assert raised.value.accepted is None
+
+
+def test_a_kept_connection_has_no_more_time_than_the_call_that_uses_it_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        done = threading.Event()
+
+        def answer_once_and_read_no_more() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(OK.head() + OK.body)
+                done.wait(5)
+
+        server = threading.Thread(target=answer_once_and_read_no_more)
+        server.start()
+        transport = make_transport(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        get(transport)
+        started = time.monotonic()
+        with pytest.raises(ServiceUnavailable, match="in time"):
+            transport.send("POST", "/", body=b" " * 20_000_000, idempotent=False, timeout_s=0.3)
+        assert time.monotonic() - started < 0.8
+        done.set()
+        server.join()
 
 
 @pytest.mark.parametrize(
