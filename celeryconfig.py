@@ -6,10 +6,9 @@ each figure has its measured reason beside it.
 
 from __future__ import annotations
 
-import os
-
 from engine.config_source import load_settings
 from engine.connections import redis_url
+from engine.settings import batch_processes
 
 settings = load_settings()
 
@@ -76,7 +75,7 @@ task_routes = {
 }
 task_create_missing_queues = True
 
-worker_concurrency = settings.workers.processes or 4 * (os.cpu_count() or 1)
+worker_concurrency = batch_processes(settings)
 worker_max_memory_per_child = settings.workers.memory_limit_mb * 1024
 worker_soft_shutdown_timeout = settings.celery.soft_shutdown_s
 worker_enable_soft_shutdown_on_idle = False

@@ -23,7 +23,7 @@ from engine.ledger.ledger import open_ledger
 from engine.ports import Engine
 from engine.redis_link import RedisLink
 from engine.service_settings import SERVICES, ServiceName
-from engine.settings import Settings
+from engine.settings import Settings, batch_processes
 from engine.spool import SpooledMonitoring
 from engine.telemetry import get_logger
 from engine.vitals import Vitals
@@ -31,6 +31,7 @@ from engine.wall_clock import WallClock
 
 log = get_logger(__name__)
 
+API_PROCESSES = 1
 SPOOL_FILE = "monitoring_spool.jsonl"
 
 Transports = dict[ServiceName, Transport]
@@ -75,6 +76,7 @@ def build_engine(settings: Settings, *, worker: str, **overrides: Any) -> Engine
 def build_transports(settings: Settings, clock: WallClock, link: RedisLink) -> Transports:
     """One transport a service, with its breaker and its share of the rate limit."""
     sessions = Sessions()
+    processes = batch_processes(settings) + settings.workers.upkeep + API_PROCESSES
     tally = CallTally(build_vitals(settings))
     return {
         name: Transport(
@@ -84,7 +86,9 @@ def build_transports(settings: Settings, clock: WallClock, link: RedisLink) -> T
             breaker=ServiceBreaker(
                 name, settings.services.named(name).breaker, link, changed=_breaker_changed
             ),
-            limiter=RateLimiter(name, settings.services.named(name).rate_limit, link),
+            limiter=RateLimiter(
+                name, settings.services.named(name).rate_limit, link, processes=processes
+            ),
             clock=clock,
             observer=tally,
         )

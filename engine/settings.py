@@ -7,6 +7,7 @@ Every model forbids unknown keys; a bound here is a bound of the product. Times 
 from __future__ import annotations
 
 import itertools
+import os
 from decimal import Decimal
 from typing import Annotated, Literal, Self
 
@@ -25,6 +26,7 @@ from engine.service_settings import (
     Services,
 )
 
+PROCESSES_PER_CORE = 4
 TIMEFRAME_SECONDS = {
     "1m": 60,
     "3m": 180,
@@ -308,6 +310,11 @@ class Settings(Section):
     data_dir: Annotated[str, Field(min_length=1)] = "data"
     flower: Flower = Flower()
     log: Log = Log()
+
+
+def batch_processes(settings: Settings) -> int:
+    """Processes of a batch worker: as configured, or four a core, for they mostly wait."""
+    return settings.workers.processes or PROCESSES_PER_CORE * (os.cpu_count() or 1)
 
 
 def decision_limits(settings: Settings) -> Limits:

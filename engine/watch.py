@@ -17,6 +17,7 @@ from engine.settings import Settings
 class RepairKind(StrEnum):
     """What is to be done about a cycle."""
 
+    START = "start"
     SEND_BATCHES = "send_batches"
     ALLOCATE = "allocate"
     SEND_ORDERS = "send_orders"
@@ -24,20 +25,22 @@ class RepairKind(StrEnum):
 
 
 class Repair(Value, frozen=True, kw_only=True):
-    """One thing to do; `batches` for SEND_BATCHES, `orders` for SEND_ORDERS."""
+    """One thing to do; `key` for START, `batches` for SEND_BATCHES, `orders` for SEND_ORDERS."""
 
     kind: RepairKind
     cycle_id: str
     why: str
+    key: str = ""
     batches: tuple[BatchRef, ...] = ()
     orders: tuple[str, ...] = ()
 
 
 class Fleet(Value, frozen=True, kw_only=True):
-    """What is known of the workers: who lives, and how many batch messages wait in the queue."""
+    """What is known of the workers: who lives, and how many messages wait in their queues."""
 
     live_workers: frozenset[str]
-    queued: int
+    queued_starts: int
+    queued_batches: int
 
 
 def repairs(
@@ -47,10 +50,27 @@ def repairs(
     if now >= cycle.times.deadline_at:
         return (_finish(cycle, "past its deadline"),)
     if cycle.planned_at is None:
-        return ()
+        return _before_plan(cycle, now, settings, fleet)
     if cycle.allocated_at is None:
         return _before_allocation(cycle, now, settings, fleet)
     return _after_allocation(cycle, now, settings)
+
+
+def _before_plan(
+    cycle: OpenCycle, now: datetime, settings: Settings, fleet: Fleet | None
+) -> tuple[Repair, ...]:
+    """Whoever opened it is gone: its message comes back only after the visibility timeout."""
+    patience = timedelta(seconds=settings.timing.claim_s)
+    if now < cycle.times.started_at + patience or fleet is None or fleet.queued_starts > 0:
+        return ()
+    return (
+        Repair(
+            kind=RepairKind.START,
+            cycle_id=cycle.cycle_id,
+            why="nobody planned it",
+            key=cycle.key,
+        ),
+    )
 
 
 def _before_allocation(
@@ -93,7 +113,7 @@ def _lost(
     timing = settings.timing
     fresh = [batch for batch in waiting if batch.claimed_at is None]
     is_time = now >= planned_at + timedelta(seconds=timing.claim_s)
-    unclaimed = fresh if is_time and fleet is not None and fleet.queued < len(fresh) else []
+    unclaimed = fresh if is_time and fleet is not None and fleet.queued_batches < len(fresh) else []
     left = [batch for batch in waiting if _is_left(batch, now, settings, fleet)]
     return tuple(batch.ref for batch in unclaimed + left if batch.tries < timing.batch_tries)
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 
 from engine.errors import ConfigError
 from engine.service_settings import SERVICES, ServiceName
-from engine.settings import Settings
+from engine.settings import Settings, batch_processes
 from launcher import answers
 from launcher.child import Endpoint, Part
 from launcher.ports import Claim
 
-PROCESSES_PER_CORE = 4
 CELERY = (sys.executable, "-m", "celery", "-A", "tasks.app")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 # SIGTERM lets a worker finish what it can within celery.soft_shutdown_s, no longer
@@ -89,11 +87,6 @@ def parts(settings: Settings, has_worker: WorkerProbe, has_beat: BeatProbe) -> l
     if settings.flower.enabled:
         found.append(_flower(settings))
     return [*found, _api(settings)]
-
-
-def batch_processes(settings: Settings) -> int:
-    """How many processes the batch worker gets; by default four a core."""
-    return settings.workers.processes or PROCESSES_PER_CORE * (os.cpu_count() or 1)
 
 
 def reached(host: str, port: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from engine.domain.cycle import CycleRequest, Trigger
+from engine.domain.cycle import CycleRequest
 from engine.errors import ServiceUnavailable
 from tasks.app import app
 
@@ -40,8 +40,8 @@ class CeleryDispatcher:
 
 
 def _arguments(request: CycleRequest) -> dict[str, object]:
-    identity = request.key.partition("|")[2]
-    if request.trigger is Trigger.SCHEDULE:
+    kind, _, identity = request.key.partition("|")
+    if kind == "schedule":
         return {"slot": identity}
     symbols = list(request.symbols) if request.symbols is not None else None
     return {"request_id": identity, "symbols": symbols, "dry_run": request.dry_run}

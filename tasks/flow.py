@@ -11,6 +11,13 @@ from engine.domain.cycle import Batch, BatchRef
 from tasks.app import settings
 
 
+def publish_start(key: str) -> None:
+    """`cycle.start` for a request that the ledger knows by its key."""
+    kind, _, identity = key.partition("|")
+    argument = "slot" if kind == "schedule" else "request_id"
+    signature("cycle.start", kwargs={argument: identity}).apply_async()
+
+
 def publish_batches(cycle_id: str, batches: Sequence[Batch]) -> None:
     """Chord 1: each batch's steps, then the barrier. Without batches the barrier at once."""
     body = _body("cycle.allocate", cycle_id)

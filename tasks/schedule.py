@@ -61,14 +61,20 @@ class RedBeatSchedule:
             raise ServiceUnavailable("redis", str(error)) from error
 
     def next_run_at(self) -> datetime | None:
-        """When beat will send the next cycle, or None without an entry."""
+        """When beat will send the next cycle, or None without an entry.
+
+        RedBeat's own `due_at` counts the time since the last run twice once some has passed.
+        """
         try:
-            due_at = self._entry().due_at
+            entry = self._entry()
         except KeyError:
             return None
         except RedisError as error:
             raise ServiceUnavailable("redis", str(error)) from error
-        return datetime.fromtimestamp(due_at.timestamp(), UTC)
+        if entry.last_run_at is None:
+            return datetime.now(UTC)
+        due_at: datetime = entry.last_run_at + entry.schedule.run_every
+        return due_at.astimezone(UTC)
 
     def _entry(self) -> RedBeatSchedulerEntry:
         key = f"{app.conf.redbeat_key_prefix}{ENTRY}"

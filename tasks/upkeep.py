@@ -32,10 +32,12 @@ from tasks.process import engine
 log = get_logger(__name__)
 
 UPKEEP_QUEUE = "upkeep"
+CYCLE_QUEUE = "cycle"
 BATCH_QUEUE = "batch"
 PRUNE_S = 3600.0
 AUTOSTART_S = 1.0
 HALT_LOOK_S = 2.0
+PROBE_S = 1.0
 
 
 class Upkeep:
@@ -61,14 +63,20 @@ class Upkeep:
 
     def _fleet(self) -> Fleet | None:
         workers = self._vitals.workers()
-        depths = self._vitals.queue_depths([BATCH_QUEUE])
+        depths = self._vitals.queue_depths([CYCLE_QUEUE, BATCH_QUEUE])
         if not self._vitals.available:
             return None
         names = frozenset(worker.name for worker in workers)
-        return Fleet(live_workers=names, queued=depths.get(BATCH_QUEUE, 0))
+        return Fleet(
+            live_workers=names,
+            queued_starts=depths.get(CYCLE_QUEUE, 0),
+            queued_batches=depths.get(BATCH_QUEUE, 0),
+        )
 
     def _carry_out(self, repair: Repair) -> None:
         match repair.kind:
+            case RepairKind.START:
+                flow.publish_start(repair.key)
             case RepairKind.SEND_BATCHES:
                 for ref in repair.batches:
                     flow.batch_chain(ref).apply_async()
@@ -146,9 +154,16 @@ class Upkeep:
             log.info("outcomes_pruned", rows=removed)
 
     def check(self, service: ServiceName) -> None:
-        """Ask one service how it is; while its circuit is open this is the fleet's only probe."""
+        """Ask one service how it is, seldom while it is well, each second while it is not.
+
+        While its circuit is open this is the fleet's only probe; one that is not due says so.
+        """
         now = self._engine.clock.now()
         earlier = self._vitals.checks().get(service)
+        if earlier is not None and earlier.status == "ok":
+            age_s = (now - earlier.checked_at).total_seconds()
+            if age_s < self._engine.settings.timing.check_s:
+                return
         last_ok_at = earlier.last_ok_at if earlier is not None else None
         try:
             seconds = self._engine.probes[service]()
@@ -157,12 +172,9 @@ class Upkeep:
                 status="down", detail=error.detail, checked_at=now, last_ok_at=last_ok_at
             )
         else:
+            latency_ms = round(seconds * 1000, 2)
             check = ServiceCheck(
-                status="ok",
-                detail="",
-                checked_at=now,
-                last_ok_at=now,
-                latency_ms=round(seconds * 1000, 2),
+                status="ok", detail="", checked_at=now, last_ok_at=now, latency_ms=latency_ms
             )
         self._vitals.write_check(service, check)
 
@@ -191,8 +203,7 @@ def _start(sender: Any, **_: Any) -> None:
     _loops.every(PRUNE_S, "prune", upkeep.prune)
     _loops.every(AUTOSTART_S, "autostart", upkeep.autostart)
     for service in SERVICES:
-        upkeep.check(service)
-        _loops.every(timing.check_s, f"check {service}", partial(upkeep.check, service))
+        _loops.every(PROBE_S, f"check {service}", partial(upkeep.check, service))
 
 
 @worker_shutting_down.connect

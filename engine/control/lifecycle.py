@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import uuid
 from datetime import UTC, datetime, timedelta
 
 from engine.control.desk import Desk
@@ -40,7 +41,7 @@ def start(desk: Desk, actor: str) -> Started:
         desk.schedule.save(interval)
     changed = states.set_schedule(running=True, actor=actor, now=now)
     if changed:
-        _send_first(desk, now)
+        _send_first(desk)
         log.info("schedule_started", actor=actor, cycle_interval=interval)
     return Started(
         schedule="running",
@@ -96,12 +97,12 @@ def next_cycle_at(desk: Desk, last_scheduled_at: datetime | None) -> datetime | 
     return last_scheduled_at + timedelta(seconds=(max(missed, 0) + 1) * interval)
 
 
-def _send_first(desk: Desk, now: datetime) -> None:
-    interval = desk.engine.settings.trading_engine.cycle_interval
+def _send_first(desk: Desk) -> None:
+    """A request of its own: the slot of this moment may have had its cycle already."""
     request = CycleRequest(
-        key=f"schedule|{slot(now, interval)}",
-        trigger=Trigger.SCHEDULE,
-        scheduled_at=now,
+        key=f"request|start-{uuid.uuid4().hex}",
+        trigger=Trigger.MANUAL,
+        scheduled_at=desk.engine.clock.now(),
     )
     try:
         desk.dispatcher.start_cycle(request)

@@ -40,9 +40,10 @@ class BatchState(Value, frozen=True, kw_only=True):
 
 
 class OpenCycle(Value, frozen=True, kw_only=True):
-    """A RUNNING cycle, as the watchdog sees it."""
+    """A RUNNING cycle, as the watchdog sees it. `key` is that of its request."""
 
     cycle_id: str
+    key: str
     epoch: int
     trigger: Trigger
     times: CycleTimes

@@ -234,6 +234,7 @@ def _open_cycle(connection: Connection, row: AnyRow) -> OpenCycle:
     chosen = select(batches).where(batches.c.cycle_id == row.cycle_id).order_by(batches.c.batch)
     return OpenCycle(
         cycle_id=row.cycle_id,
+        key=row.key,
         epoch=row.epoch,
         trigger=row.trigger,
         times=cycle_times_of(row),

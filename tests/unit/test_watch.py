@@ -65,6 +65,7 @@ def order(status: OrderStatus, updated_s: float = 20) -> Order:
 def cycle(**changes: Any) -> OpenCycle:
     plain = OpenCycle(
         cycle_id="c1",
+        key="request|r1",
         epoch=1,
         trigger=Trigger.SCHEDULE,
         times=TIMES,
@@ -79,12 +80,26 @@ def cycle(**changes: Any) -> OpenCycle:
 def kinds(
     cycle: OpenCycle, now: datetime, alive: set[str] | None, queued: int = 0
 ) -> list[RepairKind]:
-    fleet = None if alive is None else Fleet(live_workers=frozenset(alive), queued=queued)
-    return [repair.kind for repair in repairs(cycle, now, SETTINGS, fleet)]
+    known = None if alive is None else fleet(alive, queued)
+    return [repair.kind for repair in repairs(cycle, now, SETTINGS, known)]
+
+
+def fleet(alive: set[str], queued: int = 0) -> Fleet:
+    names = frozenset(alive)
+    return Fleet(live_workers=names, queued_starts=queued, queued_batches=queued)
 
 
 def test_a_healthy_cycle_is_left_alone() -> None:
     assert kinds(cycle(), at(5), {"batch@one"}) == []
+
+
+def test_a_cycle_that_nobody_planned_is_started_again() -> None:
+    unplanned = cycle(planned_at=None, batches=())
+    assert kinds(unplanned, at(9.9), set()) == []
+    assert kinds(unplanned, at(11), None) == []
+    assert kinds(unplanned, at(11), set(), queued=1) == []
+    repair = repairs(unplanned, at(11), SETTINGS, fleet(set()))[0]
+    assert (repair.kind, repair.key) == (RepairKind.START, "request|r1")
 
 
 def test_a_batch_that_nobody_claimed_within_ten_seconds_is_sent_again() -> None:
