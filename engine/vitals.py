@@ -34,9 +34,13 @@ class ProcessVitals(Value, frozen=True, kw_only=True):
 
 
 class WorkerVitals(Value, frozen=True, kw_only=True):
-    """A worker as `/status` shows it; CPU and memory are the sums over its processes."""
+    """A worker as `/status` shows it; CPU and memory are the sums over its processes.
+
+    `identity` is of this start of the worker alone: a restarted one has the name and not the work.
+    """
 
     name: str
+    identity: str = ""
     queues: tuple[str, ...]
     processes: tuple[ProcessVitals, ...]
     last_seen_at: datetime

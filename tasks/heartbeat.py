@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import threading
 from collections.abc import Iterable
 from typing import Any
@@ -49,6 +50,7 @@ class Heartbeat(threading.Thread):
         processes = tuple(self._processes())
         return WorkerVitals(
             name=self._node,
+            identity=os.environ[NODE],
             queues=self._queues,
             processes=processes,
             last_seen_at=self._clock.now(),
@@ -85,8 +87,11 @@ _running: list[Heartbeat] = []
 
 @celeryd_init.connect
 def _name_node(sender: str = "", **_: Any) -> None:
-    """The node name, before the children are forked: they claim batches under it."""
-    os.environ[NODE] = sender
+    """Name this start of the node before the children are forked: they claim batches under it.
+
+    A worker that was killed and is back under its name must not count as the one that had claimed.
+    """
+    os.environ[NODE] = f"{sender}/{secrets.token_hex(3)}"
 
 
 @worker_ready.connect

@@ -66,7 +66,7 @@ class Upkeep:
         depths = self._vitals.queue_depths([CYCLE_QUEUE, BATCH_QUEUE])
         if not self._vitals.available:
             return None
-        names = frozenset(worker.name for worker in workers)
+        names = frozenset(worker.identity for worker in workers)
         return Fleet(
             live_workers=names,
             queued_starts=depths.get(CYCLE_QUEUE, 0),
