@@ -31,7 +31,8 @@ from engine.ledger.batch_rows import (
     plan_header,
 )
 from engine.ledger.column_types import AnyRow
-from engine.ledger.cycle_facts import cycle_facts, cycle_times_of
+from engine.ledger.cycle_facts import cycle_facts, cycle_row, cycle_times_of
+from engine.ledger.live_report import live_report
 from engine.ledger.order_reads import orders_of_cycle
 from engine.ledger.records import dump, insert_all, insert_new, load, texts
 from engine.ledger.schema import batches, cycle_steps, cycles, outcomes
@@ -208,6 +209,9 @@ def _clear_overdue(connection: Connection, now: datetime) -> str | None:
             "reason": "it was still open past its deadline when the next cycle began",
         }
         connection.execute(_change(row.cycle_id).values(**ended))
+        report = live_report(connection, cycle_row(connection, row.cycle_id))
+        stored = {"report": dump(report), "symbols_selected": report.symbols.selected}
+        connection.execute(_change(row.cycle_id).values(**stored))
         drop_working_data(connection, row.cycle_id)
     return blocking
 

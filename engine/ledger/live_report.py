@@ -1,4 +1,4 @@
-"""The report of a cycle that has none stored: one that runs, or was aborted by the next one."""
+"""The report of a cycle that has none stored: one that runs, or that the next one aborts."""
 
 from __future__ import annotations
 

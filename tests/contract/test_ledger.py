@@ -63,6 +63,19 @@ def test_a_cycle_past_its_deadline_is_aborted_by_the_next(world: World) -> None:
     assert (aborted.status, aborted.finished_at) == (CycleStatus.ABORTED, world.now)
 
 
+def test_an_aborted_cycle_keeps_the_report_of_how_far_it_came(world: World) -> None:
+    first = world.open()
+    world.plan(first, ("BTC/USD",), ("ETH/USD",))
+    world.report(first.cycle_id, 0, entry())
+    world.now += timedelta(days=1)
+    world.open()
+    world.ledger.prune(world.now)
+    (_, aborted) = world.ledger.queries.cycles(2, None).items
+    assert aborted.symbols == SymbolCounts(selected=2, evaluated=1)
+    assert (aborted.batches.total, aborted.batches.ok, aborted.batches.failed) == (2, 1, 1)
+    assert aborted.signals.kept == 1
+
+
 def test_raising_the_epoch_fences_what_the_cycle_had_before(world: World) -> None:
     cycle = world.open()
     assert world.ledger.cycles.raise_epoch(cycle.cycle_id, 40) == 41

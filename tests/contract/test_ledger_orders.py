@@ -415,6 +415,17 @@ def test_a_fill_known_from_the_answer_alone_holds_budget_until_its_event_comes(
     assert seen_facts(world, applied_seq=1).unapplied == {}
 
 
+def test_an_answer_stands_until_all_the_fills_it_speaks_of_are_stored(world: World) -> None:
+    (order,) = world.reserve(entry())
+    world.send(order)
+    world.ledger.orders.record(answer(order, OrderStatus.FILLED, "1"), "submit", world.now)
+    world.store(fill_event(1, order, "0.4", price=D(90)))
+    stored = world.ledger.orders.order(order.client_order_id)
+    assert stored is not None
+    assert (stored.filled_quantity, stored.average_price) == (D(1), D(100))
+    assert seen_facts(world, applied_seq=1).unapplied == {order.client_order_id: D("0.6")}
+
+
 def test_a_partly_applied_open_order_counts_only_what_is_missing(world: World) -> None:
     (order,) = world.reserve(entry())
     world.send(order)

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from datetime import timedelta
 from decimal import Decimal
 
+import msgspec
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -75,6 +76,14 @@ class LedgerMachine(RuleBasedStateMachine):
         self.cycle = opened
         self.epochs.append(opened.epoch)
         assert self.world.plan(opened, *((symbol,) for symbol in SYMBOLS)).epoch == opened.epoch
+
+    @precondition(lambda self: self.cycle is not None)
+    @rule(floor=st.integers(0, 3))
+    def raise_epoch(self, floor: int) -> None:
+        assert self.cycle is not None
+        epoch = self.ledger.cycles.raise_epoch(self.cycle.cycle_id, floor)
+        self.cycle = msgspec.structs.replace(self.cycle, epoch=epoch)
+        self.epochs.append(epoch)
 
     @precondition(lambda self: self.cycle is not None)
     @rule(batch=st.integers(0, 2), candle=st.integers(0, 3))
