@@ -9,7 +9,7 @@ import pytest
 
 from engine.domain.cycle import AllocationFacts, Attempt
 from engine.domain.ledger_values import Allocation
-from engine.domain.model import Order, OrderStatus, Side, TradingState, VenueOrder
+from engine.domain.model import OrderStatus, Side, TradingState, VenueOrder
 from engine.errors import NotFound, Refused
 from tests.factories import make_exit
 from tests.ledger_world import LEASE_S, World, answer, entry, fill_event, grant_all, order_event
@@ -32,12 +32,6 @@ def seen_facts(world: World, *symbols: str, applied_seq: int = 0) -> AllocationF
 
     world.ledger.orders.allocate(cycle.cycle_id, world.now, applied_seq, decide)
     return seen[0]
-
-
-def refusal(world: World, order: Order) -> str:
-    grant = world.ledger.orders.begin_send(order.client_order_id, world.now, LEASE_S)
-    assert grant.order is None
-    return grant.refusal
 
 
 def test_a_cycle_is_decided_once_and_later_calls_return_the_stored_orders(world: World) -> None:
@@ -131,69 +125,6 @@ def test_a_reserved_order_is_stored_as_it_was_decided(world: World) -> None:
     assert order.quantity == D("0.0000015")
     assert '"quantity":"0.0000015"' in order.body
     assert world.ledger.orders.order("nothing") is None
-
-
-def test_sending_counts_sends_and_takes_a_lease(world: World) -> None:
-    (order,) = world.reserve(entry())
-    sending = world.send(order)
-    assert (sending.status, sending.sends) == (OrderStatus.SENDING, 1)
-    assert sending.lease_until == world.now + timedelta(seconds=LEASE_S)
-    assert sending.body == order.body
-    assert refusal(world, order) == "it is being sent"
-
-
-def test_a_send_whose_lease_ran_out_is_repeated_with_the_same_bytes(world: World) -> None:
-    (order,) = world.reserve(entry())
-    world.send(order)
-    world.now += timedelta(seconds=LEASE_S)
-    assert world.send(order).sends == 2
-
-
-def test_an_unknown_order_is_sent_again_at_most_three_times_in_all(world: World) -> None:
-    (order,) = world.reserve(entry())
-    for sends in (1, 2, 3):
-        assert world.send(order).sends == sends
-        assert world.ledger.orders.mark_unknown(order.client_order_id, "timeout", world.now)
-    assert refusal(world, order) == "it was sent 3 times"
-    (left,) = world.ledger.orders.unresolved(world.now)
-    assert not left.may_resend
-
-
-def test_no_order_leaves_while_halted_and_only_exits_while_reducing(world: World) -> None:
-    exit_order, entry_order = world.reserve(entry(), make_exit("ETH/USD"))
-    state = world.ledger.state
-    state.set_operator(TradingState.HALTED, "test", "me", world.now)
-    assert refusal(world, exit_order) == "the trading state is HALTED"
-    state.set_operator(TradingState.REDUCING, "test", "me", world.now)
-    assert refusal(world, entry_order) == "the trading state is REDUCING"
-    assert world.send(exit_order).sends == 1
-
-
-def test_a_latched_cause_stops_a_send_as_well(world: World) -> None:
-    (order,) = world.reserve(entry())
-    world.ledger.state.latch("drawdown", TradingState.HALTED, "16 %", world.now)
-    assert refusal(world, order) == "the trading state is HALTED"
-
-
-def test_no_order_leaves_at_or_after_the_cutoff(world: World) -> None:
-    (order,) = world.reserve(entry())
-    world.now = order.cutoff_at
-    assert refusal(world, order) == "the cut-off has passed"
-
-
-def test_no_order_of_an_older_epoch_leaves(world: World) -> None:
-    (order,) = world.reserve(entry())
-    world.ledger.cycles.raise_epoch(order.cycle_id, 40)
-    assert refusal(world, order) == f"its epoch {order.epoch} is not the current 41"
-
-
-def test_an_order_that_was_answered_is_not_sent_again(world: World) -> None:
-    (order,) = world.reserve(entry())
-    world.send(order)
-    world.ledger.orders.record(answer(order, OrderStatus.ACCEPTED), "submit", world.now)
-    assert refusal(world, order) == "it is ACCEPTED"
-    missing = world.ledger.orders.begin_send("nothing", world.now, LEASE_S)
-    assert missing.refusal == "no such order"
 
 
 def test_unknown_keeps_its_budget_and_is_set_from_sending_only(world: World) -> None:
