@@ -19,13 +19,17 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class Market:
-    """The universe at the market's now. Without `may_enter` it serves observation and exits."""
+    """The universe at the market's now. Without `may_enter` it serves observation and exits.
+
+    `is_answered` is False when the market data service did not tell it: nothing is marked then.
+    """
 
     clock: MarketClock
     market_time: datetime
     instruments: tuple[Instrument, ...]
     may_enter: bool
     degraded: tuple[Degradation, ...] = ()
+    is_answered: bool = True
 
 
 def read(engine: Engine, cycle_id: str) -> Market:
@@ -40,9 +44,11 @@ def read(engine: Engine, cycle_id: str) -> Market:
     except ServiceError as error:
         return _without_answer(engine, error)
     engine.cache.save_symbols(listed)
-    if ended:
-        log.info("replay_ended", market_time=listed.as_of.isoformat())
-    return Market(listed.clock, listed.as_of, listed.symbols, may_enter=not ended)
+    if not ended:
+        return Market(listed.clock, listed.as_of, listed.symbols, may_enter=True)
+    log.info("replay_ended", market_time=listed.as_of.isoformat())
+    lacking = (Degradation(service="market_data", reason="replay ended"),)
+    return Market(listed.clock, listed.as_of, listed.symbols, may_enter=False, degraded=lacking)
 
 
 def _without_answer(engine: Engine, error: ServiceError) -> Market:
@@ -50,7 +56,14 @@ def _without_answer(engine: Engine, error: ServiceError) -> Market:
     cached = engine.cache.load_symbols()
     if cached is None:
         cached = _defaults(engine)
-    return Market(cached.clock, cached.as_of, cached.symbols, may_enter=False, degraded=degraded)
+    return Market(
+        cached.clock,
+        cached.as_of,
+        cached.symbols,
+        may_enter=False,
+        degraded=degraded,
+        is_answered=False,
+    )
 
 
 def _defaults(engine: Engine) -> SymbolList:
@@ -76,7 +89,7 @@ def mark(
 
     The marks' time also moves the account's day on, so that they are told without positions too.
     """
-    if snapshot is None or seen.degraded:
+    if snapshot is None or not seen.is_answered:
         return snapshot, []
     held = [position.symbol for position in snapshot.positions]
     try:
