@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from engine import failpoints
 from engine.config_faults import Origins, named, shown
 from engine.config_keys import LEAVES, Path
 from engine.service_settings import SERVICES
@@ -96,7 +97,7 @@ def live_faults(settings: Settings, data: dict[str, Any], environ: Mapping[str, 
             'services.execution.url: was ""; allowed for mode live: the address of your own '
             "execution service (the reference service trades on paper)"
         )
-    return faults
+    return faults + failpoints.live_faults(environ)
 
 
 def _is_limit(path: Path) -> bool:

@@ -23,6 +23,7 @@ LISTS = ("engine.ledger.migrations.versions",)
 # Layers of the engine, the lowest first: a module imports its own layer and those below.
 ENGINE_LAYERS = {
     "engine.errors": 0,
+    "engine.failpoints": 0,
     "engine.version": 0,
     "engine.domain": 1,
     "engine.service_settings": 2,
@@ -55,6 +56,7 @@ SERVICES_MAY = (
     "engine.config_source",
     "engine.telemetry",
     "engine.errors",
+    "engine.failpoints",
     "engine.version",
 )
 WEB_MAY = tuple(name for name in SERVICES_MAY if name != "engine.config_source")
