@@ -72,8 +72,8 @@ class CycleLedger(Protocol):
         """Claim a batch. None: reported already, tries used up, or the cycle not RUNNING."""
         ...
 
-    def batch_input(self, ref: BatchRef) -> BatchInput | None:
-        """The same without a claim, for the later steps. None when nothing is left to do."""
+    def continue_batch(self, ref: BatchRef, worker: str, now: datetime) -> BatchInput | None:
+        """Begin a later step: `worker` has the batch now. None when nothing is left to do."""
         ...
 
     def save_step(self, ref: BatchRef, step: Stage, data: bytes, seconds: float) -> None:

@@ -36,9 +36,10 @@ class Repair(Value, frozen=True, kw_only=True):
 
 
 class Fleet(Value, frozen=True, kw_only=True):
-    """What is known of the workers: who lives, and how many messages wait in their queues."""
+    """What is known of the workers: who lives, when one was last missed, and what waits."""
 
     live_workers: frozenset[str]
+    lost_at: datetime | None
     queued_starts: int
     queued_batches: int
 
@@ -53,15 +54,16 @@ def repairs(
         return _before_plan(cycle, now, settings, fleet)
     if cycle.allocated_at is None:
         return _before_allocation(cycle, now, settings, fleet)
-    return _after_allocation(cycle, now, settings)
+    return _after_allocation(cycle, now, settings, fleet)
 
 
 def _before_plan(
     cycle: OpenCycle, now: datetime, settings: Settings, fleet: Fleet | None
 ) -> tuple[Repair, ...]:
     """Whoever opened it is gone: its message comes back only after the visibility timeout."""
-    patience = timedelta(seconds=settings.timing.claim_s)
-    if now < cycle.times.started_at + patience or fleet is None or fleet.queued_starts > 0:
+    if fleet is None or fleet.queued_starts > 0:
+        return ()
+    if now < _patient_until(cycle.times.started_at, settings, fleet):
         return ()
     return (
         Repair(
@@ -86,7 +88,12 @@ def _before_allocation(
         return ()
     if now >= cycle.times.allocate_by:
         return (_allocate(cycle, f"{len(waiting)} batches are late"),)
-    lost = _lost(waiting, planned_at, now, settings, fleet)
+    lost = tuple(
+        batch.ref
+        for batch in waiting
+        if batch.tries < settings.timing.batch_tries
+        and _is_lost(batch, planned_at, now, settings, fleet)
+    )
     if not lost:
         return ()
     return (
@@ -99,44 +106,48 @@ def _before_allocation(
     )
 
 
-def _lost(
-    waiting: list[BatchState],
-    planned_at: datetime,
-    now: datetime,
-    settings: Settings,
-    fleet: Fleet | None,
-) -> tuple[BatchRef, ...]:
-    """Batches that no message and no worker will report any more.
+def _is_lost(
+    batch: BatchState, planned_at: datetime, now: datetime, settings: Settings, fleet: Fleet | None
+) -> bool:
+    """No message and no worker will report it any more.
 
-    While as many messages wait as batches are unclaimed, those are late and not lost.
+    `claimed_at` is when the latest of its steps began. While messages wait, it may be late only.
     """
-    timing = settings.timing
-    fresh = [batch for batch in waiting if batch.claimed_at is None]
-    is_time = now >= planned_at + timedelta(seconds=timing.claim_s)
-    unclaimed = fresh if is_time and fleet is not None and fleet.queued_batches < len(fresh) else []
-    left = [batch for batch in waiting if _is_left(batch, now, settings, fleet)]
-    return tuple(batch.ref for batch in unclaimed + left if batch.tries < timing.batch_tries)
-
-
-def _is_left(batch: BatchState, now: datetime, settings: Settings, fleet: Fleet | None) -> bool:
-    """Its worker is gone, or the task's time limit has passed."""
+    limit = timedelta(seconds=settings.celery.time_limit_s)
     if batch.claimed_at is None:
+        is_held, since = False, planned_at
+    else:
+        is_held, since = now < batch.claimed_at + limit, batch.claimed_at
+        if not is_held:
+            return True
+    if fleet is None:
         return False
-    if now >= batch.claimed_at + timedelta(seconds=settings.celery.time_limit_s):
-        return True
-    if fleet is None or batch.claimed_by in fleet.live_workers:
-        return False
-    return now >= batch.claimed_at + timedelta(seconds=settings.workers.heartbeat_ttl_s)
+    if is_held and batch.claimed_by not in fleet.live_workers:
+        return now >= since + timedelta(seconds=settings.workers.heartbeat_ttl_s)
+    patience = _patient_until(since, settings, fleet, times=2 if is_held else 1)
+    return fleet.queued_batches == 0 and now >= patience
 
 
-def _after_allocation(cycle: OpenCycle, now: datetime, settings: Settings) -> tuple[Repair, ...]:
+def _patient_until(
+    since: datetime, settings: Settings, fleet: Fleet | None, times: int = 1
+) -> datetime:
+    """Until when what was sent at `since` may be on its way: shorter once a worker was lost."""
+    timing = settings.timing
+    patience = since + timedelta(seconds=times * timing.claim_s)
+    if fleet is None or fleet.lost_at is None or fleet.lost_at < since:
+        return patience
+    return min(patience, fleet.lost_at + timedelta(seconds=timing.barrier_grace_s))
+
+
+def _after_allocation(
+    cycle: OpenCycle, now: datetime, settings: Settings, fleet: Fleet | None
+) -> tuple[Repair, ...]:
     allocated_at = cycle.allocated_at or cycle.times.started_at
-    patience = timedelta(seconds=settings.timing.claim_s)
     reserved = tuple(
         order.client_order_id for order in cycle.orders if order.status is OrderStatus.RESERVED
     )
     if reserved and now < cycle.times.cutoff_at:
-        if now < allocated_at + patience:
+        if now < _patient_until(allocated_at, settings, fleet):
             return ()
         return (
             Repair(

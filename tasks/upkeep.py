@@ -6,7 +6,7 @@ and work over HTTP have threads of their own: a hanging service delays no alloca
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -48,6 +48,8 @@ class Upkeep:
         self._desk = build_desk("upkeep", here)
         self._vitals = build_vitals(here.settings)
         self._schedule = self._desk.schedule
+        self._seen: frozenset[str] = frozenset()
+        self._lost_at: datetime | None = None
 
     def watch(self) -> None:
         """Finish what no message will finish any more, and keep the beat schedule as wanted."""
@@ -67,8 +69,12 @@ class Upkeep:
         if not self._vitals.available:
             return None
         names = frozenset(worker.identity for worker in workers)
+        if self._seen - names:
+            self._lost_at = self._engine.clock.now()
+        self._seen = names
         return Fleet(
             live_workers=names,
+            lost_at=self._lost_at,
             queued_starts=depths.get(CYCLE_QUEUE, 0),
             queued_batches=depths.get(BATCH_QUEUE, 0),
         )

@@ -149,11 +149,15 @@ class BatchRows:
             connection.execute(update(batches).where(_this(ref)).values(**claimed))
             return _input(row)
 
-    def batch_input(self, ref: BatchRef) -> BatchInput | None:
-        """The same without a claim, for the later steps. None when nothing is left to do."""
-        with self._connections.read() as connection:
-            row = _open_batch(connection, ref)
-            return None if row is None else _input(row)
+    def continue_batch(self, ref: BatchRef, worker: str, now: datetime) -> BatchInput | None:
+        """Begin a later step: `worker` has the batch now. None when nothing is left to do."""
+        with self._connections.write(durable=False) as connection:
+            row = _open_batch(connection, ref, lock=True)
+            if row is None:
+                return None
+            taken = {"claimed_by": worker, "claimed_at": now}
+            connection.execute(update(batches).where(_this(ref)).values(**taken))
+            return _input(row)
 
     def save_step(self, ref: BatchRef, step: Stage, data: bytes, seconds: float) -> None:
         """Keep what a step hands to the next one; a repeat overwrites."""

@@ -24,7 +24,9 @@ log = get_logger(__name__)
 def run(engine: Engine, ref: BatchRef) -> BatchRef:
     """Evaluate every strategy on every symbol of the reference, which goes on unchanged."""
     watch = Stopwatch()
-    given = engine.ledger.cycles.batch_input(ref) if ref.claimed and ref.symbols else None
+    if not ref.claimed or not ref.symbols:
+        return ref
+    given = engine.ledger.cycles.continue_batch(ref, engine.worker, engine.clock.now())
     if given is None:
         return ref
     candles, lost = _candles(engine, given, ref)

@@ -51,7 +51,9 @@ class _Desk:
 def run(engine: Engine, ref: BatchRef) -> BatchRef:
     """Turn signals and positions into candidates and report the batch."""
     watch = Stopwatch()
-    given = engine.ledger.cycles.batch_input(ref) if ref.claimed else None
+    if not ref.claimed:
+        return ref
+    given = engine.ledger.cycles.continue_batch(ref, engine.worker, engine.clock.now())
     if given is None:
         return ref
     fetched, fetch_seconds = load(engine, ref, Stage.FETCH)

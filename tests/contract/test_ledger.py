@@ -80,7 +80,7 @@ def test_raising_the_epoch_fences_what_the_cycle_had_before(world: World) -> Non
     cycle = world.open()
     assert world.ledger.cycles.raise_epoch(cycle.cycle_id, 40) == 41
     assert world.plan(cycle, ("BTC/USD",)).epoch == 41
-    given = world.ledger.cycles.batch_input(ref(cycle.cycle_id, 0))
+    given = world.ledger.cycles.continue_batch(ref(cycle.cycle_id, 0), "w2", world.now)
     assert given is not None
     assert given.epoch == 41
     close(world, cycle.cycle_id)
@@ -121,7 +121,7 @@ def test_a_batch_is_given_its_own_slice_and_no_other_symbol(world: World) -> Non
     assert given.snapshot is not None
     assert [p.symbol for p in given.snapshot.positions] == ["BTC/USD"]
     assert given.snapshot.equity == held.equity
-    assert given == world.ledger.cycles.batch_input(ref(cycle.cycle_id, 0))
+    assert given == world.ledger.cycles.continue_batch(ref(cycle.cycle_id, 0), "w2", world.now)
 
 
 def test_a_batch_can_be_claimed_as_often_as_there_are_tries(world: World) -> None:
@@ -135,13 +135,25 @@ def test_a_batch_can_be_claimed_as_often_as_there_are_tries(world: World) -> Non
     assert (state.tries, state.claimed_by, state.claimed_at) == (3, "w2", world.now)
 
 
+def test_each_step_names_the_worker_that_has_the_batch_and_costs_no_try(world: World) -> None:
+    cycle = world.open()
+    world.plan(cycle, ("BTC/USD",))
+    batch = ref(cycle.cycle_id, 0)
+    world.ledger.cycles.claim(batch, "w1", world.now)
+    later = world.now + timedelta(seconds=3)
+    assert world.ledger.cycles.continue_batch(batch, "w2", later) is not None
+    (running,) = world.ledger.cycles.running()
+    state = running.batches[0]
+    assert (state.tries, state.claimed_by, state.claimed_at) == (1, "w2", later)
+
+
 def test_a_reported_batch_gives_nothing_to_do(world: World) -> None:
     cycle = world.open()
     world.plan(cycle, ("BTC/USD",))
     assert world.report(cycle.cycle_id, 0, entry())
     batch = ref(cycle.cycle_id, 0)
     assert world.ledger.cycles.claim(batch, "w", world.now) is None
-    assert world.ledger.cycles.batch_input(batch) is None
+    assert world.ledger.cycles.continue_batch(batch, "w2", world.now) is None
     assert world.ledger.cycles.pending(cycle.cycle_id) == ()
 
 

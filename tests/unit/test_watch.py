@@ -78,15 +78,19 @@ def cycle(**changes: Any) -> OpenCycle:
 
 
 def kinds(
-    cycle: OpenCycle, now: datetime, alive: set[str] | None, queued: int = 0
+    cycle: OpenCycle,
+    now: datetime,
+    alive: set[str] | None,
+    queued: int = 0,
+    lost: datetime | None = None,
 ) -> list[RepairKind]:
-    known = None if alive is None else fleet(alive, queued)
+    known = None if alive is None else fleet(alive, queued, lost)
     return [repair.kind for repair in repairs(cycle, now, SETTINGS, known)]
 
 
-def fleet(alive: set[str], queued: int = 0) -> Fleet:
+def fleet(alive: set[str], queued: int = 0, lost: datetime | None = None) -> Fleet:
     names = frozenset(alive)
-    return Fleet(live_workers=names, queued_starts=queued, queued_batches=queued)
+    return Fleet(live_workers=names, lost_at=lost, queued_starts=queued, queued_batches=queued)
 
 
 def test_a_healthy_cycle_is_left_alone() -> None:
@@ -119,6 +123,25 @@ def test_a_batch_whose_worker_is_gone_is_sent_again() -> None:
 
 def test_nobody_is_taken_for_gone_while_heartbeats_cannot_be_read() -> None:
     assert kinds(cycle(), at(5), None) == []
+
+
+def test_a_batch_whose_next_step_was_lost_with_another_worker_is_sent_again_soon() -> None:
+    """Its message was in the hands of the one that is gone; the last step's worker lives."""
+    assert kinds(cycle(), at(6.9), {"batch@one"}, lost=at(5)) == []
+    assert kinds(cycle(), at(7), {"batch@one"}, lost=at(5)) == [RepairKind.SEND_BATCHES]
+    assert kinds(cycle(), at(7), {"batch@one"}, lost=at(0.5)) == []
+
+
+def test_a_batch_without_a_sign_of_life_is_sent_again_once_no_message_waits() -> None:
+    assert kinds(cycle(), at(22), {"batch@one"}, queued=1) == []
+    assert kinds(cycle(), at(20.9), {"batch@one"}) == []
+    assert kinds(cycle(), at(21), {"batch@one"}) == [RepairKind.SEND_BATCHES]
+
+
+def test_orders_are_sent_again_soon_after_a_worker_was_lost() -> None:
+    reserved = cycle(allocated_at=at(20), orders=(order(OrderStatus.RESERVED),))
+    assert kinds(reserved, at(24), set(), lost=at(22)) == [RepairKind.SEND_ORDERS]
+    assert kinds(reserved, at(24), set(), lost=at(19)) == []
 
 
 def test_a_batch_is_not_sent_again_once_its_tries_are_used_up() -> None:
