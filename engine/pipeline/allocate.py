@@ -8,10 +8,11 @@ from datetime import timedelta
 from engine import reconcile
 from engine.domain import allocation, quality
 from engine.domain import risk as rules
-from engine.domain.cycle import AllocationFacts, CyclePlan, Stage
+from engine.domain.cycle import AllocationFacts, CyclePlan, OutcomeStatus, Stage
 from engine.domain.ledger_values import Allocation
 from engine.domain.model import (
     Order,
+    OrderIntent,
     PortfolioSnapshot,
     Quote,
     RiskDecision,
@@ -73,9 +74,27 @@ def _read(engine: Engine, plan: CyclePlan) -> _Inputs:
             may_enter = False
             snapshot = _stale_snapshot(engine)
             veto = "" if snapshot is not None else f"the account is not known: {error}"
+    may_enter = may_enter and not _is_market_bad(engine, plan, candidates)
     symbols = sorted({intent.symbol for intent in candidates})
     quotes, problems = _quotes(engine, symbols)
     return _Inputs(snapshot, quotes, problems, may_enter, veto)
+
+
+def _is_market_bad(engine: Engine, plan: CyclePlan, candidates: tuple[OrderIntent, ...]) -> bool:
+    """Whether so many symbols had unusable candles that the rest is not trusted for entries."""
+    symbols = sum(len(batch.symbols) for batch in plan.batches)
+    if not candidates or symbols == 0:
+        return False
+    outcomes = engine.ledger.cycles.facts(plan.cycle_id).outcomes
+    bad = sum(
+        outcome.stage is Stage.FETCH and outcome.status is not OutcomeStatus.OK
+        for outcome in outcomes
+    )
+    limit = engine.settings.quality.max_bad_share
+    if bad <= limit * symbols:
+        return False
+    log.warning("market_not_trusted", bad=bad, symbols=symbols, limit=limit)
+    return True
 
 
 def _stale_snapshot(engine: Engine) -> PortfolioSnapshot | None:
