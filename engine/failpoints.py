@@ -2,8 +2,9 @@
 
 Inert unless TRADING_ENGINE_FAILPOINTS is set, and refused in live mode. Its form is
 `B3:0.05,B4:0.1,B3:0.02:stop;seed=7;bug=no_fence;dir=/folder`: a place with the probability of
-each reach, and what happens there (`kill`, the default, or `stop`). A line `place action pid time`
-is appended to `hits` in `dir` first, so that counts survive. While `dir` holds a file `paused`
+each reach, and what happens there (`kill`, the default, or `stop`). A line
+`place action pid time subject` is appended to the file `hits` in `dir` first, so that counts
+survive; the subject is what was worked on (a batch, an order). While `dir` holds a file `paused`
 nothing happens.
 """
 
@@ -132,12 +133,12 @@ _arming: Arming | None = parse(os.environ[VARIABLE]) if os.environ.get(VARIABLE)
 _observer: Callable[[str], None] | None = None
 
 
-def reach(place: str) -> None:
+def reach(place: str, subject: str = "-") -> None:
     """Say that this place is reached: where it is armed, and its chance comes up, it happens."""
     if _observer is not None:
         _observer(place)
     if _arming is not None and _arming.arms:
-        _strike(_arming, place)
+        _strike(_arming, place, subject)
 
 
 def bug(name: str) -> bool:
@@ -169,7 +170,7 @@ def observed(observer: Callable[[str], None]) -> Iterator[None]:
         _observer = before
 
 
-def _strike(arming: Arming, place: str) -> None:
+def _strike(arming: Arming, place: str, subject: str) -> None:
     folder = arming.folder
     assert folder is not None  # noqa: S101 - parse demands one for arms
     for arm in arming.arms:
@@ -177,7 +178,7 @@ def _strike(arming: Arming, place: str) -> None:
             continue
         if (folder / PAUSED).exists():
             return
-        _note(folder / HITS, f"{place} {arm.action} {os.getpid()} {time.time():.6f}\n")
+        _note(folder / HITS, f"{place} {arm.action} {os.getpid()} {time.time():.6f} {subject}\n")
         os.kill(os.getpid(), ACTIONS[arm.action])
         return
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 
-from engine import sending
+from engine import seeded, sending
 from engine.domain.ledger_values import NewAlert
 from engine.domain.model import PortfolioSnapshot, TradingState
 from engine.errors import ServiceError, ServiceRejected
@@ -86,7 +86,7 @@ def relay(engine: Engine) -> PortfolioSnapshot:
     if through > snapshot.applied_seq:
         fills = engine.ledger.orders.fills(snapshot.applied_seq, through)
         engine.portfolio.apply_fills(through, fills)
-        snapshot = engine.portfolio.snapshot()
+        snapshot = seeded.seen_before(snapshot, engine.portfolio.snapshot())
     engine.ledger.state.save_snapshot(snapshot)
     return snapshot
 
@@ -166,7 +166,7 @@ def _apply(
     try:
         engine.portfolio.apply_fills(through, fills)
         log.info("fills_relayed", count=len(fills), through_seq=through)
-        snapshot = engine.portfolio.snapshot()
+        snapshot = seeded.seen_before(snapshot, engine.portfolio.snapshot())
     except ServiceRejected as error:
         detail = f"the portfolio refuses fills: {error.detail}"
         _latch(engine, "fills_refused", TradingState.HALTED, detail)

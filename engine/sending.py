@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from engine import failpoints, seeded
 from engine.domain.ledger_values import Unresolved
 from engine.domain.model import Order, VenueOrder
 from engine.domain.timing import scaled
@@ -18,6 +19,7 @@ from engine.telemetry import bind, get_logger
 log = get_logger(__name__)
 
 LEASE_MARGIN_S = 2.0
+RELEASE = "release_on_timeout"
 
 
 def send_timeout_s(engine: Engine) -> float:
@@ -52,8 +54,12 @@ def resolve(engine: Engine, item: Unresolved) -> None:
     order = item.order
     with bind(client_order_id=order.client_order_id, cycle_id=order.cycle_id):
         found = engine.execution.order(order.client_order_id) if item.may_resend else None
+        if found is None and item.may_resend and failpoints.bug("success_on_404"):
+            found = seeded.taken_for_filled(order)
         if found is not None:
             _record(engine, found, "looked up")
+        elif failpoints.bug("no_void") and not item.may_resend:
+            _record(engine, seeded.written_off(order), "written off")
         elif item.may_resend and send(engine, order.client_order_id):
             return
         else:
@@ -71,9 +77,11 @@ def _too_late(order: Order, now: datetime, timeout_s: float) -> bool:
 
 def _submit(engine: Engine, order: Order, timeout_s: float) -> None:
     identity = order.client_order_id
+    sent = seeded.sent_as(order, engine.clock.now())
+    failpoints.reach("B3", identity)
     log.info("order_sent", symbol=order.symbol, side=order.side.value, sends=order.sends)
     try:
-        answer = engine.execution.submit(identity, order.body, timeout_s)
+        answer = engine.execution.submit(sent.client_order_id, sent.body, timeout_s)
     except OrderStateUnknown as error:
         _unknown(engine, identity, error.detail)
     except ServiceRejected as error:
@@ -83,7 +91,9 @@ def _submit(engine: Engine, order: Order, timeout_s: float) -> None:
     except ServiceError as error:
         _unknown(engine, identity, error.detail)
     else:
+        failpoints.reach("B5", identity)
         _record(engine, answer, "answered")
+        failpoints.reach("B6", identity)
 
 
 def _refused(engine: Engine, client_order_id: str, error: ServiceRejected) -> None:
@@ -103,6 +113,9 @@ def _refused(engine: Engine, client_order_id: str, error: ServiceRejected) -> No
 def _unknown(engine: Engine, client_order_id: str, detail: str) -> None:
     engine.ledger.orders.mark_unknown(client_order_id, detail, engine.clock.now())
     log.warning("order_unknown", detail=detail)
+    order = engine.ledger.orders.order(client_order_id) if failpoints.bug(RELEASE) else None
+    if order is not None:
+        _record(engine, seeded.written_off(order), "no answer")
 
 
 def _record(engine: Engine, answer: VenueOrder, cause: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from engine import failpoints
 from engine.domain.cycle import BatchRef, BatchReport
 from engine.errors import TradingError
 from engine.pipeline import evaluate, execute, fetch, risk
@@ -33,6 +34,10 @@ def _step(run: Callable[[Engine, BatchRef], BatchRef], reference: Reference) -> 
     return reached
 
 
+def _subject(reference: Reference) -> str:
+    return f"{reference.get('cycle_id')}/{reference.get('batch')}"
+
+
 def _report_failure(ref: BatchRef, error: Exception) -> None:
     log.error("batch_failed", exc_info=not isinstance(error, TradingError), detail=str(error))
     reason = str(error) if isinstance(error, TradingError) else type(error).__name__
@@ -47,13 +52,16 @@ def _report_failure(ref: BatchRef, error: Exception) -> None:
 @app.task(name="batch.fetch")
 def fetch_candles(reference: Reference) -> Reference:
     """Candles of a batch into the cache."""
+    failpoints.reach("B0", _subject(reference))
     return _step(fetch.run, reference)
 
 
 @app.task(name="batch.evaluate")
 def evaluate_strategies(reference: Reference) -> Reference:
     """Signals of a batch."""
-    return _step(evaluate.run, reference)
+    evaluated = _step(evaluate.run, reference)
+    failpoints.reach("B1", _subject(reference))
+    return evaluated
 
 
 @app.task(name="batch.risk")
@@ -67,7 +75,9 @@ def execute_orders(cycle_id: str, client_order_ids: list[str]) -> int:
     """Send the orders named; how many times the execution service was asked."""
     with bind(cycle_id=cycle_id):
         try:
-            return execute.run(engine(), cycle_id, client_order_ids)
+            asked = execute.run(engine(), cycle_id, client_order_ids)
         except TradingError as error:
             log.error("orders_not_executed", detail=str(error))  # noqa: TRY400 - no trace needed
             return 0
+        failpoints.reach("B7")
+        return asked

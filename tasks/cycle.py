@@ -7,6 +7,7 @@ from typing import Any
 
 from celery import Task
 
+from engine import failpoints
 from engine.domain.cycle import CycleRequest, Trigger
 from engine.errors import NotFound, Refused
 from engine.pipeline import allocate, finish, open_cycle
@@ -68,6 +69,7 @@ def allocate_budget(cycle_id: str) -> int:
         except Refused as error:
             log.warning("cycle_not_allocated", detail=str(error))
             return 0
+        failpoints.reach("B2", cycle_id)
         publish_orders(cycle_id, [order.client_order_id for order in orders])
         return len(orders)
 

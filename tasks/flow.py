@@ -6,9 +6,17 @@ from collections.abc import Sequence
 
 import msgspec
 from celery import chain, chord, signature
+from celery.signals import before_task_publish
 
+from engine import failpoints
 from engine.domain.cycle import Batch, BatchRef
 from tasks.app import settings
+
+
+@before_task_publish.connect(sender="cycle.allocate")
+@before_task_publish.connect(sender="cycle.finish")
+def _before_body(**_: object) -> None:
+    failpoints.reach("B8")
 
 
 def publish_start(key: str) -> None:

@@ -25,6 +25,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util import Retry
 
+from engine import failpoints
+
 
 class PermitExpired(Exception):
     """The permit to call ran out before the request could leave; nothing was sent."""
@@ -146,9 +148,10 @@ def _session(connections: int) -> requests.Session:
     session.trust_env = False  # addresses come from the configuration alone: no proxy, no netrc
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.headers.clear()
-    adapter = _Adapter(
-        pool_connections=16, pool_maxsize=connections, max_retries=Retry(0, read=False)
-    )
+    repeats = Retry(0, read=False)
+    if failpoints.bug("retry_post"):
+        repeats = Retry(2, allowed_methods=None, raise_on_status=False)
+    adapter = _Adapter(pool_connections=16, pool_maxsize=connections, max_retries=repeats)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session

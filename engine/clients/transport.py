@@ -19,6 +19,7 @@ import requests
 import structlog
 import urllib3
 
+from engine import failpoints
 from engine.clients.answers import (
     RawAnswer,
     decoded,
@@ -254,6 +255,8 @@ class Transport:
             allow_redirects=False,
             stream=True,
         )
+        if not request.idempotent:
+            failpoints.reach("B4")
         try:
             headers = {name.lower(): value for name, value in response.headers.items()}
             return RawAnswer(response.status_code, headers, self._body(response))

@@ -18,6 +18,7 @@ from engine.domain.cycle import (
     SymbolOutcome,
 )
 from engine.domain.model import Instrument, OrderIntent, Position, RiskDecision, Value
+from engine.failpoints import bug
 from engine.ledger.column_types import AnyRow
 from engine.ledger.connections import Connections
 from engine.ledger.records import dump, insert_all, load, texts, upsert
@@ -143,7 +144,9 @@ class BatchRows:
         """Claim a batch. None: reported already, tries used up, or the cycle not RUNNING."""
         with self._connections.write(durable=False) as connection:
             row = _open_batch(connection, ref, lock=True)
-            if row is None or row.tries >= self._batch_tries:
+            if row is None:
+                return None
+            if row.tries >= self._batch_tries and not bug("unbounded_tries"):
                 return None
             claimed = {"claimed_by": worker, "claimed_at": now, "tries": row.tries + 1}
             connection.execute(update(batches).where(_this(ref)).values(**claimed))

@@ -14,6 +14,7 @@ from engine.domain.ledger_values import Allocation, NewAlert, SendGrant, Unresol
 from engine.domain.model import Order, OrderStatus, Side, TradingState, VenueOrder
 from engine.domain.orders import TERMINAL, is_terminal
 from engine.errors import NotFound, Refused
+from engine.failpoints import bug
 from engine.ledger.account_rows import (
     add_latch,
     lock_account,
@@ -259,12 +260,14 @@ def _refusal(row: AnyRow, account: AnyRow, now: datetime, max_sends: int) -> str
     refusals = {
         f"it is {row.status}": row.status not in sendable,
         "it is being sent": sending_elsewhere,
-        f"its epoch {row.epoch} is not the current {account.epoch}": row.epoch != account.epoch,
+        f"its epoch {row.epoch} is not the current {account.epoch}": row.epoch != account.epoch
+        and not bug("no_epoch_check"),
         "the cut-off has passed": now >= row.cutoff_at,
-        f"it was sent {row.sends} times": row.sends >= max_sends,
+        f"it was sent {row.sends} times": row.sends >= max_sends and not bug("unbounded_tries"),
         f"the trading state is {account.effective}": not permits(
             account.effective, reduce_only=row.reduce_only
-        ),
+        )
+        and not bug("no_state_recheck"),
     }
     return next((reason for reason, applies in refusals.items() if applies), "")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from engine import reconcile
+from engine import reconcile, seeded
 from engine.domain import allocation, quality
 from engine.domain import risk as rules
 from engine.domain.cycle import AllocationFacts, CyclePlan, OutcomeStatus, Stage
@@ -137,18 +137,23 @@ def _latch_safety(engine: Engine, snapshot: PortfolioSnapshot | None) -> None:
 def _decide(engine: Engine, plan: CyclePlan, inputs: _Inputs, facts: AllocationFacts) -> Allocation:
     if inputs.snapshot is None or inputs.veto:
         return deny_all(facts, "service", inputs.veto or "the account is not known")
-    return allocation.allocate(
-        facts,
-        snapshot=inputs.snapshot,
-        quotes=inputs.quotes,
-        quote_problems=inputs.quote_problems,
-        instruments={instrument.symbol: instrument for instrument in plan.instruments},
-        limits=decision_limits(engine.settings),
-        cycle=plan,
-        market_time=plan.market_time,
-        now=engine.clock.now(),
-        may_enter=inputs.may_enter and facts.trading_state is TradingState.ACTIVE,
-    )
+    snapshot = seeded.credited(inputs.snapshot, facts, inputs.quotes)
+
+    def decide(facts: AllocationFacts) -> Allocation:
+        return allocation.allocate(
+            facts,
+            snapshot=snapshot,
+            quotes=inputs.quotes,
+            quote_problems=inputs.quote_problems,
+            instruments={instrument.symbol: instrument for instrument in plan.instruments},
+            limits=decision_limits(engine.settings),
+            cycle=plan,
+            market_time=plan.market_time,
+            now=engine.clock.now(),
+            may_enter=inputs.may_enter and facts.trading_state is TradingState.ACTIVE,
+        )
+
+    return seeded.one_by_one(facts, decide)
 
 
 def deny_all(facts: AllocationFacts, rule: str, reason: str) -> Allocation:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import msgspec
 
-from engine import degraded_state, reconcile
+from engine import degraded_state, failpoints, reconcile
 from engine.config_source import config_hash
 from engine.domain import batching
 from engine.domain import risk as rules
@@ -66,6 +66,7 @@ def run(engine: Engine, request: CycleRequest) -> CyclePlan | None:
         known = engine.ledger.cycles.plan(opened.cycle_id)
         if known is not None:
             return known
+        failpoints.reach("C1", opened.cycle_id)
         return _plan(engine, opened, degraded)
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from engine import failpoints
 from engine.domain.matching import Match
 from engine.domain.messages import Fence, HaltAnswer
 from engine.domain.model import OrderStatus
@@ -95,11 +96,13 @@ class Desk:
             _require_open(connection, request)
         price, fault = self._price(request)
         with self._durable.write() as connection:
-            return self._accept(connection, request, raw, price, fault)
+            submitted = self._accept(connection, request, raw, price, fault)
+        failpoints.reach("X1", request.client_order_id)
+        return submitted
 
     def _price(self, request: OrderRequest) -> tuple[MarketPrice | None, str]:
         """The market's answer, or why the venue cannot trade this symbol at all."""
-        if request.valid_until <= self._now():
+        if request.valid_until <= self._now() and not failpoints.bug("no_valid_until"):
             return None, ""
         try:
             price = self._broker.price(request.symbol)
@@ -135,7 +138,8 @@ class Desk:
     def _judge(
         self, request: OrderRequest, price: MarketPrice | None, fault: str, now: datetime
     ) -> Match:
-        if request.valid_until <= now or price is None:
+        is_late = request.valid_until <= now and not failpoints.bug("no_valid_until")
+        if is_late or price is None:
             reason = fault or "valid_until has passed"
             return Match(state=OrderStatus.REJECTED, reason=reason)
         working, picture = request.working(), price.picture
@@ -252,7 +256,8 @@ def _replay(connection: Connection, request: OrderRequest) -> StoredOrder | None
     known = store.order(connection, request.client_order_id)
     if known is None:
         return None
-    if known.canonical is not None and known.canonical != request.canonical():
+    differs = known.canonical is not None and known.canonical != request.canonical()
+    if differs and not failpoints.bug("no_body_check"):
         raise BodyMismatch(f"{request.client_order_id} is known with another body")
     return known
 
@@ -262,7 +267,7 @@ def _require_open(connection: Connection, request: OrderRequest) -> None:
     present = store.fence(connection)
     if present.halted:
         raise Halted("the kill switch is set")
-    if request.epoch < present.epoch:
+    if request.epoch < present.epoch and not failpoints.bug("no_fence"):
         raise Fenced(request.epoch, present.epoch)
 
 

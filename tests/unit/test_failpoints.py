@@ -16,7 +16,12 @@ from engine.config_source import load_settings
 from engine.errors import ConfigError
 from engine.failpoints import Arm, parse
 
-REACH = "from engine import failpoints; [failpoints.reach('B3') for _ in range({})]; print('lived')"
+REACH = """
+from engine import failpoints
+for _ in range({}):
+    failpoints.reach("B3", "order-1")
+print("lived")
+"""
 
 
 def _run(arming: str | None, reaches: int = 1) -> subprocess.Popen[bytes]:
@@ -38,8 +43,9 @@ def test_an_armed_place_ends_the_process_by_sigkill_and_leaves_a_line(tmp_path: 
     process = _run(f"B3:1;dir={tmp_path}")
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    place, action, pid, at = (tmp_path / failpoints.HITS).read_text().split()
+    place, action, pid, at, subject = (tmp_path / failpoints.HITS).read_text().split()
     assert (place, action, int(pid)) == ("B3", "kill", process.pid)
+    assert subject == "order-1"
     assert float(at) > 0
 
 
