@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from engine.domain.amounts import EXACT, ZERO
 from engine.domain.cycle import AllocationFacts
+from engine.domain.ledger_values import AllocationBasis, Commitment
 from engine.domain.limits import RiskLimits
 from engine.domain.model import Order, PortfolioSnapshot, Side
 from engine.domain.orders import is_terminal, need
@@ -85,3 +86,28 @@ def pending(order: Order, unapplied: Decimal) -> Decimal:
     """What the snapshot does not show of an order: what may still fill, and what did fill."""
     unfilled = ZERO if is_terminal(order.status) else order.quantity - order.filled_quantity
     return unfilled + unapplied
+
+
+def basis_of(
+    snapshot: PortfolioSnapshot, facts: AllocationFacts, limits: RiskLimits
+) -> AllocationBasis:
+    """What a decision on these facts is made on, as it is kept for the audit."""
+    found = (
+        Commitment(
+            client_order_id=order.client_order_id,
+            symbol=order.symbol,
+            side=order.side,
+            quantity=pending(order, facts.unapplied.get(order.client_order_id, ZERO)),
+            limit_price=order.limit_price,
+            stop_price=order.stop_price,
+        )
+        for order in (*facts.open_orders, *facts.late_orders)
+    )
+    return AllocationBasis(
+        trading_state=facts.trading_state,
+        snapshot=snapshot,
+        commitments=tuple(each for each in found if each.quantity > 0),
+        entry_stops=facts.entry_stops,
+        orders_last_minute=facts.orders_last_minute,
+        limits=limits,
+    )

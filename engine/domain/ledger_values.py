@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 
 from engine.domain.cycle import (
     BatchRef,
@@ -12,7 +13,15 @@ from engine.domain.cycle import (
     SymbolOutcome,
     Trigger,
 )
-from engine.domain.model import Order, RiskDecision, TradingState, Value
+from engine.domain.limits import RiskLimits
+from engine.domain.model import (
+    Order,
+    PortfolioSnapshot,
+    RiskDecision,
+    Side,
+    TradingState,
+    Value,
+)
 
 
 class OpenedCycle(Value, frozen=True, kw_only=True):
@@ -100,11 +109,34 @@ class Unresolved(Value, frozen=True, kw_only=True):
     may_resend: bool
 
 
+class Commitment(Value, frozen=True, kw_only=True):
+    """What an order may still use up beyond the snapshot that was decided on."""
+
+    client_order_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    limit_price: Decimal
+    stop_price: Decimal | None = None
+
+
+class AllocationBasis(Value, frozen=True, kw_only=True):
+    """What a cycle was decided on, kept so that the decision can be checked afterwards."""
+
+    trading_state: TradingState
+    snapshot: PortfolioSnapshot
+    commitments: tuple[Commitment, ...]
+    entry_stops: dict[str, Decimal]
+    orders_last_minute: int
+    limits: RiskLimits
+
+
 class Allocation(Value, frozen=True, kw_only=True):
     """The one decision of a cycle: every candidate's verdict, and the orders to reserve."""
 
     decisions: tuple[RiskDecision, ...]
     orders: tuple[Order, ...]
+    basis: AllocationBasis | None = None
 
 
 class CycleFacts(Value, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from engine.ledger.migration import migrate
 from engine.ledger.order_rows import OrderRows
 from engine.ledger.queries import LedgerQueries
 from engine.ledger.records import insert_new
-from engine.ledger.schema import account, cycles, outcomes, signals
+from engine.ledger.schema import account, allocations, cycles, outcomes, signals
 from engine.ledger.state_rows import StateRows
 from engine.settings import Settings
 
@@ -57,13 +57,14 @@ class SqlLedger:
     def prune(self, before: datetime) -> int:
         """Delete outcomes and signals of cycles that started before; how many rows.
 
-        Their plans go too; reports, decisions, orders and fills stay.
+        Their plans and what they were decided on go too; reports, decisions, orders and fills
+        stay.
         """
         old = select(cycles.c.cycle_id).where(cycles.c.started_at < before)
         with self._connections.write(durable=False) as connection:
             gone = [
                 connection.execute(delete(table).where(table.c.cycle_id.in_(old))).rowcount
-                for table in (outcomes, signals)
+                for table in (outcomes, signals, allocations)
             ]
             planned = cycles.c.plan.is_not(None)
             aged = update(cycles).where(cycles.c.started_at < before, planned)

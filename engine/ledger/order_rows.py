@@ -29,8 +29,8 @@ from engine.ledger.event_rows import EventRows
 from engine.ledger.fact_rows import allocation_facts, symbol_facts
 from engine.ledger.order_changes import load_changes, save_changes, stored_fills
 from engine.ledger.order_reads import order_by_id, orders_of_cycle
-from engine.ledger.records import ORDER_COLUMNS, insert_all, order_of, order_values
-from engine.ledger.schema import batches, cycles, decisions, orders, transitions
+from engine.ledger.records import ORDER_COLUMNS, dump, insert_all, order_of, order_values
+from engine.ledger.schema import allocations, batches, cycles, decisions, orders, transitions
 
 ADOPTED = "adopted"
 FOREIGN_ORDER = "foreign_order"
@@ -213,8 +213,11 @@ def _take_in(
 def _store(connection: Connection, cycle: AnyRow, allocation: Allocation, now: datetime) -> None:
     rows = decision_values(cycle.cycle_id, Stage.ALLOCATE, allocation.decisions)
     insert_all(connection, decisions, rows)
-    if not cycle.dry_run:
+    if not cycle.dry_run and allocation.orders:
         _reserve(connection, allocation, now)
+        if allocation.basis is not None:
+            row = {"cycle_id": cycle.cycle_id, "at": now, "basis": dump(allocation.basis)}
+            insert_all(connection, allocations, [row])
     this = cycles.c.cycle_id == cycle.cycle_id
     connection.execute(update(cycles).where(this).values(allocated_at=now))
 

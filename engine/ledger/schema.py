@@ -26,7 +26,7 @@ from engine.domain.cycle import CycleStatus, OutcomeStatus, Stage, Trigger
 from engine.domain.model import OrderStatus, Side, TradingState, Verdict
 from engine.ledger.column_types import DecimalText, EnumText, MicrosUTC
 
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 OPEN_ORDER = "status in ('RESERVED', 'SENDING', 'UNKNOWN', 'ACCEPTED', 'PARTIAL')"
 
 metadata = MetaData()
@@ -235,6 +235,14 @@ decisions = Table(
     Column("binding_rule", Text, nullable=False),
     Column("payload", Text, nullable=False),
     Index("decisions_by_cycle", "cycle_id", "decision_key"),
+)
+
+allocations = Table(  # of cycles that reserved an order; the basis says on what
+    "allocations",
+    metadata,
+    Column("cycle_id", Text, primary_key=True),
+    Column("at", MicrosUTC, nullable=False),
+    Column("basis", Text, nullable=False),
 )
 
 orders = Table(

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+import msgspec
+
 from engine import reconcile, seeded
-from engine.domain import allocation, quality
+from engine.domain import allocation, book, quality
 from engine.domain import risk as rules
 from engine.domain.cycle import AllocationFacts, CyclePlan, OutcomeStatus, Stage
 from engine.domain.ledger_values import Allocation
@@ -153,7 +155,9 @@ def _decide(engine: Engine, plan: CyclePlan, inputs: _Inputs, facts: AllocationF
             may_enter=inputs.may_enter and facts.trading_state is TradingState.ACTIVE,
         )
 
-    return seeded.one_by_one(facts, decide)
+    limits = decision_limits(engine.settings).risk
+    basis = book.basis_of(inputs.snapshot, facts, limits)
+    return msgspec.structs.replace(seeded.one_by_one(facts, decide), basis=basis)
 
 
 def deny_all(facts: AllocationFacts, rule: str, reason: str) -> Allocation:

@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, text
 from engine.errors import ConfigError, LedgerUnavailable
 from engine.ledger.connections import ledger_url
 from engine.ledger.ledger import FILE_NAME, SqlLedger, open_ledger
-from engine.ledger.schema import metadata
+from engine.ledger.schema import SCHEMA_REVISION, metadata
 from engine.settings import LedgerSettings, Settings, TradingEngine
 from tests.factories import NOW
 from tests.ledger_world import World, sqlite_settings
@@ -37,7 +37,9 @@ def test_a_newer_schema_is_refused_with_one_line(
             open_ledger(ledger_settings)
     finally:
         with ledger._connections.write() as connection:
-            connection.execute(text("update alembic_version set version_num = '0001'"))
+            connection.execute(
+                text(f"update alembic_version set version_num = '{SCHEMA_REVISION}'")
+            )
     (fault,) = refused.value.faults
     assert "9999" in fault
     assert "newer" in fault
