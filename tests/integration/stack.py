@@ -96,9 +96,14 @@ class Stack:
         if self.process.poll() is not None:
             raise AssertionError(f"app.py ended with {self.process.returncode}:\n{self.text()}")
         try:
-            return requests.get(f"{self.url}/health", timeout=2).json()["status"] == "ok"
+            checks = requests.get(f"{self.url}/health", timeout=2).json()["checks"]
         except (requests.RequestException, ValueError, KeyError):
             return False
+        return all(check["status"] == "ok" for name, check in checks.items() if self._runs(name))
+
+    def _runs(self, name: str) -> bool:
+        """Whether a component is this stack's own; a service with an address is somebody else's."""
+        return f"SERVICES__{name.upper()}__URL" not in self.environ
 
     def stop(self, seconds: float = 20) -> int:
         """Ctrl-C; the exit status."""
@@ -141,8 +146,8 @@ class Stack:
 def running(folder: Path, **environ: str) -> Iterator[Stack]:
     """A started stack that is stopped at the end, whatever happens."""
     stack = Stack(folder, **environ)
-    stack.start()
     try:
+        stack.start()
         yield stack
     finally:
         if stack.process is not None and stack.process.poll() is None:
