@@ -10,7 +10,7 @@ import msgspec
 from engine.clients.answers import decoder_of
 from engine.clients.transport import Transport
 from engine.clients.wire import encode
-from engine.domain.messages import EventPage, Fence, HaltAnswer
+from engine.domain.messages import EventPage, Fence, HaltAnswer, SwitchHistory
 from engine.domain.model import OrderStatus, VenueOrder
 from engine.errors import (
     BadPayload,
@@ -205,6 +205,20 @@ class HttpExecution:
             idempotent=True,
             priority=True,
         )
+
+    def switches(self) -> SwitchHistory | None:
+        """Every change of fence and kill switch; None where the service does not tell.
+
+        Not part of the contract: the audit uses it where there is one. Raises ServiceError.
+        """
+        try:
+            return self._transport.call(
+                "GET", "/switches", answer=SwitchHistory, idempotent=True, priority=True
+            )
+        except ServiceRejected as exc:
+            if exc.status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
+                return None
+            raise
 
 
 def _path(client_order_id: str) -> str:

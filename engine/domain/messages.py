@@ -77,6 +77,22 @@ class Fence(Value, frozen=True, kw_only=True):
     halted: bool = False
 
 
+class SwitchChange(Value, frozen=True, kw_only=True):
+    """Fence and kill switch from one moment on; events with a seq above `after_seq` came later."""
+
+    at: datetime
+    after_seq: int
+    epoch: int
+    halted: bool
+
+
+class SwitchHistory(Value, frozen=True, kw_only=True):
+    """`GET /switches` of the reference service: every change, the first first."""
+
+    log_id: str
+    changes: tuple[SwitchChange, ...]
+
+
 class EventPage(Value, frozen=True, kw_only=True):
     """`GET /events`: events in seq order, and the seq of the newest one there is."""
 

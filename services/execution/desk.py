@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from engine import failpoints
 from engine.domain.matching import Match
-from engine.domain.messages import Fence, HaltAnswer
+from engine.domain.messages import Fence, HaltAnswer, SwitchHistory
 from engine.domain.model import OrderStatus
 from engine.errors import Refused
 from engine.telemetry import get_logger
@@ -193,19 +193,25 @@ class Desk:
         with self._durable.read() as connection:
             return store.fence(connection)
 
+    def switches(self) -> SwitchHistory:
+        """Every change of fence and kill switch."""
+        with self._durable.read() as connection:
+            changes = tuple(store.switches(connection))
+            return SwitchHistory(log_id=store.fence(connection).log_id, changes=changes)
+
     def set_fence(self, epoch: int) -> Fence:
         """Raise the fence; the present value again is no error. Raises Fenced."""
         with self._durable.write() as connection:
             present = store.fence(connection)
             if epoch < present.epoch:
                 raise Fenced(epoch, present.epoch)
-            store.set_fence(connection, epoch)
+            store.set_fence(connection, epoch, self._now())
             return store.fence(connection)
 
     def halt(self, reason: str, *, cancel_open: bool) -> HaltAnswer:
         """Set the kill switch and, if asked, cancel what rests, in one transaction."""
         with self._durable.write() as connection:
-            store.set_halted(connection, halted=True, reason=reason)
+            store.set_halted(connection, self._now(), halted=True, reason=reason)
             resting = store.open_orders(connection) if cancel_open else []
             now = self._now()
             for order in resting:
@@ -216,7 +222,7 @@ class Desk:
     def resume(self, reason: str) -> bool:
         """Release the kill switch; whether it is set after that."""
         with self._durable.write() as connection:
-            store.set_halted(connection, halted=False, reason=reason)
+            store.set_halted(connection, self._now(), halted=False, reason=reason)
         return False
 
     def match_open(self) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import msgspec
 from flask import Flask, request
 
-from engine.domain.messages import Fence, HaltAnswer
+from engine.domain.messages import Fence, HaltAnswer, SwitchHistory
 from engine.telemetry import get_logger
 from services.execution import records
 from services.execution.contract import (
@@ -145,6 +145,16 @@ def add_fence_routes(app: Flask, desk: Desk) -> None:
     @route(app, "GET", "/fence", summary="Fence, log identity, kill switch", answers={200: Fence})
     def fence() -> Fence:
         return desk.fence()
+
+    @route(
+        app,
+        "GET",
+        "/switches",
+        summary="Every change of fence and kill switch",
+        answers={200: SwitchHistory},
+    )
+    def switches() -> SwitchHistory:
+        return desk.switches()
 
     @route(
         app,

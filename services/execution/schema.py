@@ -21,6 +21,17 @@ venue = Table(
     Column("halt_reason", Text, nullable=False),
 )
 
+switches = Table(  # every change of fence and kill switch: what was accepted after it is known
+    "switches",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("at", Text, nullable=False),
+    Column("after_seq", BigInteger, nullable=False),  # the log's head at that moment
+    Column("epoch", BigInteger, nullable=False),
+    Column("halted", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
 orders = Table(
     "orders",
     metadata,

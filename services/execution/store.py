@@ -12,7 +12,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from engine.domain.decimals import decimal_text
 from engine.domain.matching import REST_STATES, Execution
-from engine.domain.messages import Fence
+from engine.domain.messages import Fence, SwitchChange
 from engine.errors import ConfigError
 from services.durable import DurableStore
 from services.execution import records, schema
@@ -51,14 +51,42 @@ def fence(connection: Connection) -> Fence:
     return Fence(epoch=row.epoch, log_id=row.log_id, halted=row.halted)
 
 
-def set_fence(connection: Connection, epoch: int) -> None:
+def set_fence(connection: Connection, epoch: int, at: datetime) -> None:
     """Store the fence."""
+    before = fence(connection)
     connection.execute(update(schema.venue).values(epoch=epoch))
+    if before.epoch != epoch:
+        _note_switch(connection, "fence", at)
 
 
-def set_halted(connection: Connection, *, halted: bool, reason: str) -> None:
+def set_halted(connection: Connection, at: datetime, *, halted: bool, reason: str) -> None:
     """Store the kill switch."""
+    before = fence(connection)
     connection.execute(update(schema.venue).values(halted=halted, halt_reason=reason))
+    if before.halted is not halted:
+        _note_switch(connection, reason, at)
+
+
+def _note_switch(connection: Connection, reason: str, at: datetime) -> None:
+    """Keep what holds from now on, and where the log stands: later events came after it."""
+    now = fence(connection)
+    values = {"epoch": now.epoch, "halted": now.halted, "reason": reason}
+    moment = {"at": at.astimezone(UTC).isoformat(), "after_seq": head(connection)}
+    connection.execute(insert(schema.switches).values(**values, **moment))
+
+
+def switches(connection: Connection) -> list[SwitchChange]:
+    """Every change of fence and kill switch, the first first."""
+    query = select(schema.switches).order_by(schema.switches.c.number)
+    return [
+        SwitchChange(
+            at=datetime.fromisoformat(row.at),
+            after_seq=row.after_seq,
+            epoch=row.epoch,
+            halted=row.halted,
+        )
+        for row in connection.execute(query)
+    ]
 
 
 def order(connection: Connection, client_order_id: str) -> StoredOrder | None:

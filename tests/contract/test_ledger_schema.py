@@ -37,9 +37,8 @@ def test_a_newer_schema_is_refused_with_one_line(
             open_ledger(ledger_settings)
     finally:
         with ledger._connections.write() as connection:
-            connection.execute(
-                text(f"update alembic_version set version_num = '{SCHEMA_REVISION}'")
-            )
+            restored = text("update alembic_version set version_num = :known")
+            connection.execute(restored, {"known": SCHEMA_REVISION})
     (fault,) = refused.value.faults
     assert "9999" in fault
     assert "newer" in fault

@@ -1,0 +1,171 @@
+"""The four services that trading needs and an engine, all in this process, over real HTTP and SQL.
+
+Nothing is faked but monitoring and Redis, which is away: the steps of a cycle are called one
+after the other instead of by workers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from engine import reconcile
+from engine.audit.books import Books
+from engine.audit.checks import check
+from engine.bootstrap import build_engine
+from engine.config_source import load_settings
+from engine.domain.cycle import BatchRef, CyclePlan, CycleReport, CycleRequest, Trigger
+from engine.domain.messages import MonitoringEvent
+from engine.domain.model import Order
+from engine.ledger.ledger import FILE_NAME, SqlLedger
+from engine.pipeline import allocate, evaluate, execute, fetch, finish, open_cycle, risk
+from engine.ports import Engine
+from launcher.audit import read_books
+from services.execution.app import create_app as execution_app
+from services.market_data.app import create_app as market_data_app
+from services.portfolio.app import create_app as portfolio_app
+from services.strategy.app import create_app as strategy_app
+from tests.integration.stack import free_ports
+from web import RunningServer, serve
+
+APPS = {
+    "market_data": market_data_app,
+    "strategy": strategy_app,
+    "portfolio": portfolio_app,
+    "execution": execution_app,
+}
+
+
+class Silence:
+    """Monitoring that is not there."""
+
+    def publish(self, events: Sequence[MonitoringEvent]) -> None:
+        """Nobody listens."""
+
+
+class Deployment:
+    """Services that run, their folder, and an engine that can be ended and begun again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        ports = free_ports(len(APPS) + 1)
+        own = dict(zip(APPS, ports, strict=False))
+        environ = {f"SERVICES__{name.upper()}__PORT": str(port) for name, port in own.items()}
+        self.environ = {"DATA_DIR": str(folder), "REDIS__PORT": str(ports[-1]), **environ}
+        self.settings = load_settings(self.environ)
+        self._servers: dict[str, RunningServer] = {}
+        self._numbers = itertools.count(1)
+        for name in APPS:
+            self.start_service(name)
+        self.engine = self.begin()
+
+    @property
+    def ledger(self) -> SqlLedger:
+        """The engine's ledger."""
+        assert isinstance(self.engine.ledger, SqlLedger)
+        return self.engine.ledger
+
+    @property
+    def ledger_file(self) -> Path:
+        """Where it is kept."""
+        return self.folder / FILE_NAME
+
+    def start_service(self, name: str) -> None:
+        """Serve it on its port, over its files."""
+        port = self.settings.services.named(name).port  # type: ignore[arg-type]
+        self._servers[name] = serve(APPS[name](self.settings), "127.0.0.1", port, 4)
+
+    def stop_service(self, name: str) -> None:
+        """Nobody listens any more; its files stay."""
+        self._servers.pop(name).close()
+
+    def begin(self) -> Engine:
+        """A new process's engine over the ledger as it is now."""
+        self.engine = build_engine(self.settings, worker="test", monitoring=Silence())
+        return self.engine
+
+    def end(self) -> None:
+        """The engine's process ends; whatever it had not written is gone."""
+        self.ledger.dispose()
+
+    def save_ledger(self, copy: Path) -> None:
+        """Keep a copy of the ledger as an operator's backup has it."""
+        self.end()
+        copy.write_bytes(self.ledger_file.read_bytes())
+        self.begin()
+
+    def replace_ledger(self, copy: Path | None) -> None:
+        """Restore the copy, or lose the ledger altogether."""
+        self.end()
+        for leftover in self.folder.glob(f"{FILE_NAME}*"):
+            leftover.unlink()
+        if copy is not None:
+            shutil.copy(copy, self.ledger_file)
+        self.begin()
+
+    def open(self, key: str | None = None) -> CyclePlan | None:
+        """Open a cycle."""
+        name = f"request|{next(self._numbers)}-{datetime.now(UTC).timestamp()}"
+        request = CycleRequest(
+            key=name if key is None else key,
+            trigger=Trigger.MANUAL,
+            scheduled_at=datetime.now(UTC),
+        )
+        return open_cycle.run(self.engine, request)
+
+    def decide(self, plan: CyclePlan) -> tuple[Order, ...]:
+        """Every batch of an open cycle, and its allocation."""
+        for batch in plan.batches:
+            ref = BatchRef(cycle_id=plan.cycle_id, batch=batch.number, symbols=batch.symbols)
+            for step in (fetch.run, evaluate.run, risk.run):
+                ref = step(self.engine, ref)
+        return allocate.run(self.engine, plan.cycle_id)
+
+    def cycle(self) -> CycleReport:
+        """A whole cycle."""
+        plan = self.open()
+        assert plan is not None
+        orders = self.decide(plan)
+        execute.run(self.engine, plan.cycle_id, [order.client_order_id for order in orders])
+        return finish.run(self.engine, plan.cycle_id)
+
+    def reconcile(self) -> reconcile.ReconcileResult:
+        """Settle what is not certain."""
+        return reconcile.run(self.engine, wait_s=1.0)
+
+    def books(self, *, from_files: bool = False) -> Books:
+        """What the audit reads."""
+        return read_books(self.settings, from_files=from_files)
+
+    def breaches(self, *, from_files: bool = False) -> list[str]:
+        """Lines of the audit that are not ok."""
+        found = check(self.books(from_files=from_files))
+        return [line.text() for line in found if not line.ok]
+
+    def venue_orders(self) -> set[str]:
+        """Every id that traded or may trade at the execution service."""
+        return {
+            client_order_id
+            for client_order_id, row in self.books().venue.rows.items()
+            if row.filled_quantity > 0
+        }
+
+    def close(self) -> None:
+        """End everything."""
+        self.end()
+        for name in list(self._servers):
+            self.stop_service(name)
+
+
+@contextmanager
+def deployed(folder: Path) -> Iterator[Deployment]:
+    """A deployment that is ended afterwards."""
+    deployment = Deployment(folder)
+    try:
+        yield deployment
+    finally:
+        deployment.close()
