@@ -117,7 +117,7 @@ def _environment() -> jinja2.Environment:
     environment.filters.update(
         clock=lambda at: f"{at:%H:%M:%S}",
         instant=_instant,
-        money=lambda value: f"{value:,f}",
+        money=lambda value: f"{value:,.2f}",
         cents=lambda value: f"{value.quantize(CENT):,f}",
         signed=_signed,
         percent=lambda value: f"{value:.2%}",

@@ -13,6 +13,7 @@ from launcher.child import Endpoint, Part
 from launcher.ports import Claim
 
 CELERY = (sys.executable, "-m", "celery", "-A", "tasks.app")
+FLOWER_COLUMNS = "name,args,kwargs,state,received,runtime,worker"
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 # SIGTERM lets a worker finish what it can within celery.soft_shutdown_s, no longer
 SOFT_STOP = {"REMAP_SIGTERM": "SIGQUIT"}
@@ -137,7 +138,8 @@ def _beat(has_beat: BeatProbe) -> Part:
 def _flower(settings: Settings) -> Part:
     flower = settings.flower
     address = reached(flower.host, flower.port)
-    command = (*CELERY, "flower", f"--address={flower.host}", f"--port={flower.port}")
+    listen = (f"--address={flower.host}", f"--port={flower.port}")
+    command = (*CELERY, "flower", *listen, f"--tasks_columns={FLOWER_COLUMNS}")
     secret = flower.basic_auth.get_secret_value()
     return Part(
         "flower",
