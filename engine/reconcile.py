@@ -7,14 +7,16 @@ that two of them at once waste work and do no harm; a lease makes that rare.
 
 from __future__ import annotations
 
+import os
+import threading
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 
-from engine import seeded, sending
+from engine import event_log, seeded, sending
 from engine.domain.ledger_values import NewAlert
 from engine.domain.model import PortfolioSnapshot, TradingState
-from engine.errors import ServiceError, ServiceRejected
+from engine.errors import BadPayload, ServiceError, ServiceRejected
 from engine.ports import Engine
 from engine.telemetry import get_logger
 
@@ -22,7 +24,6 @@ log = get_logger(__name__)
 
 LEASE = "reconcile"
 LEASE_S = 30.0
-PAGE = 500
 POLL_S = 0.05
 
 
@@ -56,7 +57,7 @@ class _Findings:
 
 def run(engine: Engine, *, wait_s: float) -> ReconcileResult:
     """Reconcile once. Waits at most `wait_s` for another reconciler, then runs its own."""
-    holder = f"{engine.worker}|{id(engine)}"
+    holder = _holder(engine)
     held = _take_lease(engine, holder, wait_s)
     try:
         return _reconcile(engine)
@@ -67,7 +68,7 @@ def run(engine: Engine, *, wait_s: float) -> ReconcileResult:
 
 def run_if_free(engine: Engine) -> ReconcileResult | None:
     """Reconcile unless somebody else is at it; None then."""
-    holder = f"{engine.worker}|{id(engine)}"
+    holder = _holder(engine)
     if not engine.ledger.state.take_lease(LEASE, holder, engine.clock.now(), LEASE_S):
         return None
     try:
@@ -82,13 +83,21 @@ def relay(engine: Engine) -> PortfolioSnapshot:
     Raises ServiceError. Used where a decision needs the account as it is now.
     """
     snapshot = engine.portfolio.snapshot()
-    through = _read_events(engine, snapshot.applied_seq, [])
+    reach = event_log.follow(engine, snapshot.applied_seq)
+    if reach.fault:
+        raise BadPayload("execution", reach.fault)
+    through = reach.through
     if through > snapshot.applied_seq:
         fills = engine.ledger.orders.fills(snapshot.applied_seq, through)
         engine.portfolio.apply_fills(through, fills)
         snapshot = seeded.seen_before(snapshot, engine.portfolio.snapshot())
     engine.ledger.state.save_snapshot(snapshot)
     return snapshot
+
+
+def _holder(engine: Engine) -> str:
+    """One name a thread: forked workers share everything but their process id."""
+    return f"{engine.worker}|{os.getpid()}|{threading.get_ident()}|{id(engine)}"
 
 
 def _take_lease(engine: Engine, holder: str, wait_s: float) -> bool:
@@ -104,24 +113,25 @@ def _take_lease(engine: Engine, holder: str, wait_s: float) -> bool:
 
 def _reconcile(engine: Engine) -> ReconcileResult:
     found = _Findings()
-    try:
-        _check_log_identity(engine, found)
-    except ServiceError as error:
-        found.execution_answered = False
-        found.problems.append(str(error))
-    if found.execution_answered:
-        _relay(engine, found)
-        _resolve(engine, found)
-    else:
+    if not _is_our_log(engine, found):
+        # Its answers prove nothing about our orders, and its fills are not this account's.
         _only_snapshot(engine, found)
+    elif _relay(engine, found):
+        _resolve(engine, found)
     _compare_positions(engine, found)
     if found.problems:
         log.warning("reconciliation_not_clean", problems=found.problems)
     return found.result()
 
 
-def _check_log_identity(engine: Engine, found: _Findings) -> None:
-    fence = engine.execution.fence()
+def _is_our_log(engine: Engine, found: _Findings) -> bool:
+    """Whether the execution service answers, with the log that the ledger follows."""
+    try:
+        fence = engine.execution.fence()
+    except ServiceError as error:
+        found.execution_answered = False
+        found.problems.append(str(error))
+        return False
     known = engine.ledger.orders.log_id()
     if known is None:
         engine.ledger.orders.set_log_id(fence.log_id)
@@ -129,31 +139,34 @@ def _check_log_identity(engine: Engine, found: _Findings) -> None:
         detail = f"the execution log is {fence.log_id}, the ledger belongs to {known}"
         _latch(engine, "log_identity", TradingState.HALTED, detail)
         found.problems.append(detail)
+        return False
+    return True
 
 
-def _relay(engine: Engine, found: _Findings) -> None:
+def _relay(engine: Engine, found: _Findings) -> bool:
+    """Bring ledger and portfolio up to the log; False when the log lost what it had."""
     try:
         snapshot = engine.portfolio.snapshot()
     except ServiceError as error:
         _portfolio_failed(engine, found, error)
         snapshot = None
-    applied = snapshot.applied_seq if snapshot is not None else None
-    unknown: list[str] = []
+    found.snapshot = snapshot
     try:
-        through = _read_events(engine, applied, unknown)
-        _adopt(engine, unknown)
+        reach = event_log.follow(engine, None if snapshot is None else snapshot.applied_seq)
     except ServiceError as error:
         found.execution_answered = False
         found.problems.append(str(error))
-        found.snapshot = snapshot
-        return
-    if snapshot is None or applied is None:
-        return
-    if through < applied:
-        detail = f"the execution log ends at {through}, the portfolio applied {applied}"
-        _latch(engine, "log_behind", TradingState.HALTED, detail)
-        found.problems.append(detail)
-    found.snapshot = _apply(engine, snapshot, through, found)
+        return True
+    fault = reach.fault
+    if not fault and snapshot is not None and reach.through < snapshot.applied_seq:
+        fault = f"the log has a hole after {reach.through}, which the portfolio applied"
+    if fault:
+        _latch(engine, "log_behind", TradingState.HALTED, fault)
+        found.problems.append(fault)
+        return False
+    if snapshot is not None:
+        found.snapshot = _apply(engine, snapshot, reach.through, found)
+    return True
 
 
 def _apply(
@@ -191,29 +204,6 @@ def _only_snapshot(engine: Engine, found: _Findings) -> None:
         _portfolio_failed(engine, found, error)
 
 
-def _read_events(engine: Engine, applied_seq: int | None, unknown: list[str]) -> int:
-    """Store every new event; the seq up to which the log is stored without a hole."""
-    orders = engine.ledger.orders
-    contiguous = orders.contiguous_seq()
-    after = contiguous if applied_seq is None else min(contiguous, applied_seq)
-    while True:
-        page = engine.execution.events(after, PAGE)
-        events = page.events
-        expected = range(after + 1, after + 1 + len(events))
-        whole = [event for event, seq in zip(events, expected, strict=True) if event.seq == seq]
-        unknown.extend(orders.store_events(whole, engine.clock.now()))
-        after += len(whole)
-        if len(whole) < len(events) or after >= page.head or not events:
-            return after
-
-
-def _adopt(engine: Engine, unknown: list[str]) -> None:
-    for client_order_id in dict.fromkeys(unknown):
-        order = engine.execution.order(client_order_id)
-        if order is not None and engine.ledger.orders.adopt(order, engine.clock.now()):
-            log.warning("foreign_order_adopted", client_order_id=client_order_id)
-
-
 def _resolve(engine: Engine, found: _Findings) -> None:
     for item in engine.ledger.orders.unresolved(engine.clock.now()):
         try:
@@ -233,7 +223,10 @@ def _compare_positions(engine: Engine, found: _Findings) -> None:
     sums = engine.ledger.orders.position_sums()
     ours = {symbol: Decimal(quantity) for symbol, quantity in sums.items()}
     theirs = {
-        held.symbol: held.quantity for held in snapshot.positions if held.strategy is not None
+        held.symbol: held.quantity
+        for held in snapshot.positions
+        # Of a foreign position without any fill the ledger cannot know.
+        if held.strategy is not None or held.symbol in ours
     }
     differing = sorted(
         symbol
