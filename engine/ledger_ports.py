@@ -162,6 +162,10 @@ class OrderLedger(Protocol):
         """Take in an order that the ledger does not know; False when it does."""
         ...
 
+    def adopt_terms(self, order: VenueOrder, now: datetime) -> bool:
+        """Take over the terms of an order that was accepted with another body; False if equal."""
+        ...
+
     def log_id(self) -> str | None:
         """The identity of the execution log that the stored events came from."""
         ...

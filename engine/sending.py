@@ -103,6 +103,8 @@ def _refused(engine: Engine, client_order_id: str, error: ServiceRejected) -> No
         if error.kind == "body-mismatch":
             found = engine.execution.order(client_order_id)
             if found is not None:
+                if engine.ledger.orders.adopt_terms(found, engine.clock.now()):
+                    log.warning("foreign_order_adopted", client_order_id=client_order_id)
                 _record(engine, found, "other body exists")
                 return
         void(engine, client_order_id)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, or_, select
 
 from engine.domain.cycle import AllocationFacts, Attempt, SymbolFacts
 from engine.domain.model import Order, OrderIntent, OrderStatus, Side, TradingState
+from engine.domain.orders import client_order_id as order_id
 from engine.domain.orders import is_terminal
 from engine.ledger.column_types import AnyRow
 from engine.ledger.order_changes import total
@@ -215,7 +216,7 @@ def _count_orders(connection: Connection, after: datetime, through: datetime) ->
 def _attempts(connection: Connection, keys: set[str]) -> dict[str, Attempt]:
     chosen = select(orders.c.decision_key, orders.c.attempt, orders.c.status, orders.c.has_fill)
     mine = chosen.where(orders.c.decision_key.in_(sorted(keys))).order_by(orders.c.attempt)
-    return {
+    found = {
         row.decision_key: Attempt(
             count=row.attempt + 1,
             last_terminal=is_terminal(row.status),
@@ -223,6 +224,28 @@ def _attempts(connection: Connection, keys: set[str]) -> dict[str, Attempt]:
         )
         for row in connection.execute(mine)
     }
+    return found | _adopted_attempts(connection, keys, found)
+
+
+def _adopted_attempts(
+    connection: Connection, keys: set[str], known: dict[str, Attempt]
+) -> dict[str, Attempt]:
+    """Attempts that the ledger knows by their id alone: one that was lost had made them."""
+    found: dict[str, Attempt] = {}
+    counts = {key: known[key].count if key in known else 0 for key in keys}
+    while counts:
+        ids = {order_id(key, count): key for key, count in counts.items()}
+        chosen = select(orders.c.client_order_id, orders.c.status, orders.c.has_fill)
+        rows = connection.execute(chosen.where(orders.c.client_order_id.in_(sorted(ids)))).all()
+        counts = {ids[row.client_order_id]: counts[ids[row.client_order_id]] + 1 for row in rows}
+        for row in rows:
+            key = ids[row.client_order_id]
+            found[key] = Attempt(
+                count=counts[key],
+                last_terminal=is_terminal(row.status),
+                last_filled=row.has_fill,
+            )
+    return found
 
 
 def _entry_stops(connection: Connection) -> dict[str, Decimal]:

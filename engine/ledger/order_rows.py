@@ -29,11 +29,21 @@ from engine.ledger.event_rows import EventRows
 from engine.ledger.fact_rows import allocation_facts, symbol_facts
 from engine.ledger.order_changes import load_changes, save_changes, stored_fills
 from engine.ledger.order_reads import order_by_id, orders_of_cycle
-from engine.ledger.records import ORDER_COLUMNS, dump, insert_all, order_of, order_values
+from engine.ledger.records import ORDER_COLUMNS, body_hash, dump, insert_all, order_of, order_values
 from engine.ledger.schema import allocations, batches, cycles, decisions, orders, transitions
 
 ADOPTED = "adopted"
 FOREIGN_ORDER = "foreign_order"
+TERMS = (
+    "symbol",
+    "side",
+    "quantity",
+    "limit_price",
+    "reference_price",
+    "reduce_only",
+    "strategy",
+    "epoch",
+)
 
 
 class OrderRows(EventRows):
@@ -168,16 +178,48 @@ class OrderRows(EventRows):
             stored = stored_fills(connection, [order.client_order_id])
             change.take_fills(stored.get(order.client_order_id, []))
             save_changes(connection, [change], now, self._max_repeats)
-            detail = f"order {order.client_order_id} is not of this ledger; adopted"
-            alert = NewAlert(
-                key=f"{FOREIGN_ORDER}|{order.client_order_id}",
-                name=FOREIGN_ORDER,
-                severity="critical",
-                detail=detail,
-            )
-            open_alert(connection, alert, now)
-            add_latch(connection, FOREIGN_ORDER, TradingState.REDUCING, detail, now)
+            _tell_of_foreign(connection, order.client_order_id, now)
             return True
+
+    def adopt_terms(self, order: VenueOrder, now: datetime) -> bool:
+        """Take over the terms of an order that was accepted with another body; False if equal.
+
+        The ledger that froze that body was lost or is a later copy of this one.
+        """
+        with self._connections.write() as connection:
+            lock_account(connection)
+            change = load_changes(connection, [order.client_order_id]).get(order.client_order_id)
+            terms = None if change is None else _other_terms(change.row, order)
+            if not terms:
+                return False
+            this = orders.c.client_order_id == order.client_order_id
+            values = {"body": "", "body_hash": body_hash(""), "reason": ADOPTED, **terms}
+            connection.execute(update(orders).where(this).values(**values))
+            _tell_of_foreign(connection, order.client_order_id, now)
+            return True
+
+
+def _tell_of_foreign(connection: Connection, client_order_id: str, now: datetime) -> None:
+    """An alert and a latched cause. The account is locked by the caller."""
+    detail = f"order {client_order_id} is not of this ledger; adopted"
+    alert = NewAlert(
+        key=f"{FOREIGN_ORDER}|{client_order_id}",
+        name=FOREIGN_ORDER,
+        severity="critical",
+        detail=detail,
+    )
+    open_alert(connection, alert, now)
+    add_latch(connection, FOREIGN_ORDER, TradingState.REDUCING, detail, now)
+
+
+def _other_terms(row: AnyRow, order: VenueOrder) -> dict[str, Any]:
+    """What the accepted order says otherwise than the row that was reserved here."""
+    known = {name: getattr(order, name) for name in TERMS}
+    return {
+        name: value
+        for name, value in known.items()
+        if value is not None and value != getattr(row, name)
+    }
 
 
 def _locked_cycle(connection: Connection, cycle_id: str) -> AnyRow:
