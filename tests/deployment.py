@@ -1,6 +1,6 @@
 """The four services that trading needs and an engine, all in this process, over real HTTP and SQL.
 
-Nothing is faked but monitoring and Redis, which is away: the steps of a cycle are called one
+Monitoring is silent, the cache in memory, and Redis away: the steps of a cycle are called one
 after the other instead of by workers.
 """
 
@@ -19,8 +19,8 @@ from engine.audit.checks import check
 from engine.bootstrap import build_engine
 from engine.config_source import load_settings
 from engine.domain.cycle import BatchRef, CyclePlan, CycleReport, CycleRequest, Trigger
-from engine.domain.messages import MonitoringEvent
-from engine.domain.model import Order
+from engine.domain.messages import MonitoringEvent, SymbolList
+from engine.domain.model import Candles, Order
 from engine.ledger.ledger import FILE_NAME, SqlLedger
 from engine.pipeline import allocate, evaluate, execute, fetch, finish, open_cycle, risk
 from engine.ports import Engine
@@ -45,6 +45,31 @@ class Silence:
 
     def publish(self, events: Sequence[MonitoringEvent]) -> None:
         """Nobody listens."""
+
+
+class MemoryCache:
+    """Candles in this process."""
+
+    def __init__(self) -> None:
+        self._candles: dict[tuple[str, str], Candles] = {}
+        self._symbols: SymbolList | None = None
+
+    def load(self, symbols: Sequence[str], timeframe: str) -> dict[str, Candles]:
+        """What was kept of these symbols."""
+        known = {symbol: self._candles.get((symbol, timeframe)) for symbol in symbols}
+        return {symbol: series for symbol, series in known.items() if series is not None}
+
+    def save(self, candles: dict[str, Candles], timeframe: str) -> None:
+        """Keep candles."""
+        self._candles |= {(symbol, timeframe): series for symbol, series in candles.items()}
+
+    def load_symbols(self) -> SymbolList | None:
+        """The last list."""
+        return self._symbols
+
+    def save_symbols(self, symbols: SymbolList) -> None:
+        """Keep the list."""
+        self._symbols = symbols
 
 
 class Deployment:
@@ -85,7 +110,9 @@ class Deployment:
 
     def begin(self) -> Engine:
         """A new process's engine over the ledger as it is now."""
-        self.engine = build_engine(self.settings, worker="test", monitoring=Silence())
+        self.engine = build_engine(
+            self.settings, worker="test", monitoring=Silence(), cache=MemoryCache()
+        )
         return self.engine
 
     def end(self) -> None:
