@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,11 +22,32 @@ def rotate(path: Path, max_bytes: int = MAX_BYTES, kept: int = KEPT) -> None:
     """Moves a log above `max_bytes` to `.1`, the older ones up by one, the oldest away."""
     if not path.exists() or path.stat().st_size <= max_bytes:
         return
+    _make_room(path, kept)
+    path.replace(path.with_name(f"{path.name}.1"))
+
+
+def rotate_open(path: Path, read_to: int, kept: int = KEPT) -> bool:
+    """The same for a log that is being appended to: copied, then emptied in place.
+
+    Only while nothing was appended after `read_to`, so that no line is lost unseen; False then.
+    """
+    if path.stat().st_size != read_to:
+        return False
+    _make_room(path, kept)
+    newest = path.with_name(f"{path.name}.1")
+    shutil.copy2(path, newest)
+    if path.stat().st_size != read_to:
+        newest.unlink()
+        return False
+    os.truncate(path, 0)
+    return True
+
+
+def _make_room(path: Path, kept: int) -> None:
     for number in range(kept, 1, -1):
         older = path.with_name(f"{path.name}.{number - 1}")
         if older.exists():
             older.replace(path.with_name(f"{path.name}.{number}"))
-    path.replace(path.with_name(f"{path.name}.1"))
 
 
 def open_log(path: Path) -> BinaryIO:
@@ -34,10 +57,14 @@ def open_log(path: Path) -> BinaryIO:
 
 
 class LogTail:
-    """Reads what was appended to a log since it was made, whole lines at a time."""
+    """Reads what was appended to a log since it was made, whole lines at a time.
 
-    def __init__(self, path: Path) -> None:
+    A log that grew beyond `max_bytes` is rotated once it has been read.
+    """
+
+    def __init__(self, path: Path, max_bytes: int = MAX_BYTES) -> None:
         self._path = path
+        self._max_bytes = max_bytes
         self._offset = path.stat().st_size if path.exists() else 0
         self._rest = b""
 
@@ -49,6 +76,8 @@ class LogTail:
             stream.seek(self._offset)
             data = stream.read(MAX_BYTES)
         self._offset += len(data)
+        if self._offset > self._max_bytes and rotate_open(self._path, self._offset):
+            self._offset = 0
         *whole, self._rest = (self._rest + data).split(b"\n")
         return [line[:LINE_BYTES].decode("utf-8", "replace").rstrip() for line in whole]
 

@@ -133,7 +133,7 @@ class Launch:
     def _show_addresses(self, *, show_key: bool) -> None:
         engine = self._settings.trading_engine
         base = components.reached(engine.host, engine.port)
-        lines = ["", f"API      {base}  (also /docs, /metrics)"]
+        lines = ["", f"API      {base}  (also /openapi.json, /metrics)"]
         if self._settings.flower.enabled:
             flower = self._settings.flower
             lines.append(f"Flower   {components.reached(flower.host, flower.port)}")

@@ -18,7 +18,7 @@ from engine.settings import Settings
 from launcher import components, options, ports, resolve, restarts, sessions
 from launcher.cycles import describe
 from launcher.data_folder import DataFolder
-from launcher.log_file import LogTail, Sieve, rotate
+from launcher.log_file import LogTail, Sieve, open_log, rotate
 from launcher.terminal import Terminal
 
 REPORT = {
@@ -258,3 +258,18 @@ def test_a_roster_survives_writing_and_reading(tmp_path: Path) -> None:
 def test_a_broken_roster_is_an_empty_one(tmp_path: Path, content: str) -> None:
     (tmp_path / "roster").write_text(content, encoding="utf-8")
     assert sessions.read_roster(tmp_path / "roster") == []
+
+
+def test_a_log_that_grows_while_it_is_written_is_rotated_once_it_was_read(tmp_path: Path) -> None:
+    path = tmp_path / "worker.log"
+    with open_log(path) as log:
+        tail = LogTail(path, max_bytes=20)
+        log.write(b"a line\n")
+        assert tail.lines() == ["a line"]
+        log.write(b"a line that is longer\n")
+        assert tail.lines() == ["a line that is longer"]
+        assert path.stat().st_size == 0
+        log.write(b"the next\n")
+        assert tail.lines() == ["the next"]
+    assert (tmp_path / "worker.log.1").read_bytes() == b"a line\na line that is longer\n"
+    assert path.read_bytes() == b"the next\n"
