@@ -1,0 +1,26 @@
+"""Negative controls: each seeded bug switched on alone must be caught."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from engine.failpoints import BUGS
+from tests.faults.rig.rounds import Life
+
+ROUNDS = 6
+FAULT_S = 25.0
+
+
+def run_controls(base: Path, names: list[str], seed: int) -> int:
+    """Run each; exit status 1 when one was not caught."""
+    missed = []
+    for name in names or BUGS:
+        life = Life(base / f"bug-{name}", seed, bug=name, slow=False)
+        counts = life.run(ROUNDS, FAULT_S)
+        first = counts.breaches[0] if counts.breaches else "NOT CAUGHT"
+        sys.stdout.write(f"{name}: round {counts.rounds + 1}, {counts.seconds:.0f} s: {first}\n")
+        sys.stdout.flush()
+        if not counts.breaches:
+            missed.append(name)
+    return 1 if missed else 0

@@ -1,0 +1,53 @@
+"""Another engine with an old ledger: what it sends must be refused."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import requests
+
+from tests.faults.rig.counts import Counts
+from tests.faults.rig.ledger_view import rows
+from tests.faults.rig.world import World
+
+CONFLICT = 409
+
+
+def intrude(world: World, counts: Counts) -> None:
+    """Send what a stale engine would, straight to the execution service; note what it takes."""
+    taken = rows(
+        world.data / "execution.sqlite",
+        "SELECT body FROM orders WHERE body IS NOT NULL AND state = 'FILLED' LIMIT 1",
+    )
+    if not taken:
+        return
+    known: dict[str, Any] = json.loads(taken[0]["body"])
+    epoch = _fence(world)
+    soon = (datetime.now(UTC) + timedelta(minutes=5)).isoformat().replace("+00:00", "Z")
+    fresh = {"client_order_id": str(uuid.uuid4()), "valid_until": soon, "quantity": "0.001"}
+    tries = {
+        "fenced": ({**known, **fresh, "epoch": epoch - 1}, "fenced"),
+        "body": ({**known, "quantity": "0.001"}, "body-mismatch"),
+    }
+    results: Counter[str] = Counter()
+    for name, (body, kind) in tries.items():
+        answer = _post(world, body)
+        refused = answer.status_code == CONFLICT and answer.json()["type"].endswith(kind)
+        results[f"intruder {name}"] += 1
+        if not refused:
+            counts.breaches.append(f"intruder: {name} was answered {answer.status_code}")
+    counts.venue.update(results)
+
+
+def _fence(world: World) -> int:
+    url = f"http://127.0.0.1:{world.ports['execution']}/fence"
+    return int(requests.get(url, timeout=5).json()["epoch"])
+
+
+def _post(world: World, body: dict[str, Any]) -> requests.Response:
+    url = f"http://127.0.0.1:{world.ports['execution']}/orders"
+    return requests.post(url, json=body, timeout=5)

@@ -1,0 +1,276 @@
+"""A world's life by its seed: rounds of faults, healing, two clean cycles and judgement."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import requests
+
+from tests.faults.rig.chaos import PUBLISHING, THEMES, Chaos
+from tests.faults.rig.checks import Files, Halt, Limits, breaches, decisions, last_accepted_after
+from tests.faults.rig.counts import Counts
+from tests.faults.rig.intruder import intrude
+from tests.faults.rig.ledger_view import LedgerView
+from tests.faults.rig.world import ROOT, World
+
+ARMING = (
+    "B0:0.04,B1:0.05,B2:0.15,B3:0.16,B3:0.14:stop,B4:0.16,B5:0.18,B6:0.2,B7:0.18,B8:0.2,"
+    "C1:0.12,X1:0.06"
+)
+GENTLE_ARMING = "B0:0.08,B1:0.08"
+FAST_S = 8.0
+SLOW_S = 60.0
+SLOW_EACH = 6
+RESOLVE_S = 30.0
+HEAL_S = 90.0
+CLEAN = {"COMPLETED"}
+
+
+class Life:
+    """One world from its start to its end."""
+
+    def __init__(self, folder: Path, seed: int, *, bug: str = "", slow: bool | None = None) -> None:
+        self.seed = seed
+        self.counts = Counts(seeds=[seed])
+        self.is_slow = seed % SLOW_EACH == 0 if slow is None else slow
+        self._bug = bug
+        self._dice = random.Random(f"{seed}/life")  # noqa: S311 - no secret
+        self._halts: list[Halt] = []
+        interval = SLOW_S if self.is_slow else FAST_S
+        arming = GENTLE_ARMING if self.is_slow else ARMING
+        self.world = World(folder, seed=seed, interval=interval, arming=arming, bug=bug)
+        if self.is_slow:
+            self.world.config["timing"] = {}
+        self._view = LedgerView(self.world.data)
+
+    def run(self, rounds: int, fault_s: float) -> Counts:
+        """Live for so many rounds, or until the first breach; what was counted."""
+        begun = time.monotonic()
+        chaos: Chaos | None = None
+        try:
+            self.world.start()
+            chaos = Chaos(self.world, self.counts, self.seed, gentle=self.is_slow)
+            for number in range(rounds):
+                self._round(chaos, number, fault_s)
+                if self.counts.breaches:
+                    break
+        except AssertionError as error:
+            self.counts.breaches.append(f"unhealed: seed {self.seed}: {error}")
+        finally:
+            if chaos is not None:
+                chaos.end()
+                self._sum_up(chaos)
+            self.world.stop()
+        self.counts.seconds = time.monotonic() - begun
+        return self.counts
+
+    def _round(self, chaos: Chaos, number: int, fault_s: float) -> None:
+        is_scheduled = number % 4 == 3
+        if is_scheduled:
+            self._schedule()
+        chaos.begin(self._dice.choice(THEMES))
+        until = time.monotonic() + fault_s
+        halting = number % 2 == 1
+        while time.monotonic() < until:
+            if is_scheduled:
+                time.sleep(0.5)
+            else:
+                self._cycle(chaos, until)
+            if halting and time.monotonic() > until - fault_s / 3:
+                self._halt(chaos)
+                halting = False
+        self._heal(chaos)
+        if is_scheduled:
+            self._unschedule()
+        self.world.wait(lambda: not self._view.running(), 60, lambda: "no cycle is open")
+        self._clean()
+        intrude(self.world, self.counts)
+        self._judge()
+        self.counts.rounds += 1
+
+    def _cycle(self, chaos: Chaos, until: float) -> None:
+        """Ask for a cycle, by the API or by up to three messages at once, and wait for its end."""
+        request = str(uuid.uuid4())
+        with suppress(requests.RequestException, *PUBLISHING):
+            if self._dice.random() < 0.5:
+                self.world.post("/cycle", {})
+            else:
+                for _ in range(self._dice.randint(1, 3)):
+                    chaos.deliveries.send(
+                        "cycle.start", "cycle", request_id=request, symbols=None, dry_run=False
+                    )
+        time.sleep(0.4)
+        while self._view.running() and time.monotonic() < until:
+            time.sleep(0.1)
+
+    def _schedule(self) -> None:
+        if "beat0" not in self.world.supervisor.parts:
+            self.world.add_beats(2)
+        answer = self.world.post("/start", {})
+        assert answer.ok, f"start: {answer.text}"
+
+    def _unschedule(self) -> None:
+        self.world.wait(self._stopped, 30, lambda: "the schedule is stopped")
+
+    def _stopped(self) -> bool:
+        try:
+            return self.world.post("/stop", {}).ok
+        except requests.RequestException:
+            return False
+
+    def _halt(self, chaos: Chaos) -> None:
+        """The kill switch while orders are on their way; in half the cases without Redis."""
+        without_redis = self._dice.random() < 0.5
+        self._await_orders(chaos)
+        if without_redis:
+            self.world.supervisor.pause("redis")
+        asked = time.time()
+        try:
+            answer = self.world.post("/halt", {"reason": "drill"}, 10)
+        except requests.RequestException:
+            return
+        finally:
+            if without_redis:
+                time.sleep(1)
+                self.world.supervisor.go_on("redis")
+        answered = time.time()
+        sides = answer.json() if answer.ok else {}
+        if sides.get("ledger") == "confirmed" and sides.get("execution") == "confirmed":
+            self._halts.append(Halt(asked, answered, float("inf")))
+            self.counts.halt_answers.append(answered - asked)
+
+    def _await_orders(self, chaos: Chaos) -> None:
+        """A cycle whose orders are about to leave."""
+        with suppress(requests.RequestException, *PUBLISHING):
+            self.world.post("/cycle", {})
+        until = time.monotonic() + 6
+        while time.monotonic() < until:
+            running = self._view.running()
+            if running and self._view.orders_of(running[0]):
+                return
+            time.sleep(0.02)
+
+    def _heal(self, chaos: Chaos) -> None:
+        chaos.heal()
+        world = self.world
+        world.wait(world.is_well, HEAL_S, lambda: f"all is well again: {world.ill()}")
+        seconds = world.wait(
+            lambda: self._view.unresolved() == 0, RESOLVE_S, lambda: "every order has a proved end"
+        )
+        self.counts.resolved.append(seconds)
+        world.wait(self._is_active, 30, lambda: f"trading is allowed again: {self._state()}")
+
+    def _state(self) -> str:
+        with suppress(requests.RequestException, ValueError):
+            status = self.world.get("/status")
+            return str({name: status.get(name) for name in ("trading_state", "latched")})
+        return "no answer"
+
+    def _is_active(self) -> bool:
+        """Resume where the drill halted; a latch of another cause stays and is a breach."""
+        try:
+            status = self.world.get("/status")
+            if status["trading_state"] == "ACTIVE":
+                return True
+            if status["latched"]:
+                self._judge()
+            resumed_at = time.time()
+            if self.world.post("/resume", {"state": "ACTIVE", "reason": "drill over"}).ok:
+                self._halts = [
+                    Halt(each.asked_at, each.answered_at, min(each.resumed_at, resumed_at))
+                    for each in self._halts
+                ]
+        except (requests.RequestException, ValueError, KeyError):
+            return False
+        return False
+
+    def _clean(self) -> None:
+        """Two cycles that nothing disturbs must complete."""
+        for _ in range(2):
+            report = self._undisturbed()
+            if report.get("status") not in CLEAN:
+                told = {key: report.get(key) for key in ("status", "reason", "degraded")}
+                self.counts.breaches.append(f"unclean: seed {self.seed}: {told}")
+
+    def _undisturbed(self) -> dict[str, object]:
+        for _ in range(3):
+            answer = self.world.post("/cycle?wait=60", {}, 70)
+            if answer.status_code == 200:
+                report: dict[str, object] = answer.json()
+                return report
+            time.sleep(1)
+        return {"status": answer.status_code, "reason": answer.text[:300]}
+
+    def _judge(self) -> None:
+        """The rig's own checks, and the product's audit."""
+        files = Files.read(self.world.data)
+        sent = self.world.proxies["execution"].seen.orders
+        limits = Limits(max_open_positions=self.world.config["risk"]["max_open_positions"])
+        found = breaches(files, list(sent), self._halts, limits, time.time())
+        found += self._audit()
+        known = set(self.counts.breaches)
+        self.counts.breaches += [line for line in found if line not in known]
+
+    def _audit(self) -> list[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "launcher.audit", "--data-dir", str(self.world.data)],
+            cwd=ROOT,
+            env=self.world.engine_environ,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        if done.returncode == 0:
+            return []
+        lines = (done.stdout + done.stderr).splitlines()
+        return [f"audit: {line}" for line in lines[:20]]
+
+    def _sum_up(self, chaos: Chaos) -> None:
+        chaos.follow()
+        counts, world = self.counts, self.world
+        counts.kills.update(world.supervisor.kills)
+        counts.redis["kill"] = counts.kills["redis"]
+        counts.freezes.update(world.supervisor.freezes)
+        for proxy in world.proxies.values():
+            counts.network.update(proxy.seen.faults)
+        first: dict[str, float] = {}
+        for order in world.proxies["execution"].seen.orders:
+            thawed_at = chaos.zombies.get(order.client_order_id)
+            if thawed_at is not None and order.reached and order.at >= thawed_at:
+                first.setdefault(order.client_order_id, order.at)
+        counts.tried += len(first)
+        self._recoveries(chaos)
+        with suppress(Exception):
+            self._stored()
+
+    def _recoveries(self, chaos: Chaos) -> None:
+        for cycle_id, batch, killed_at in chaos.killed_batches:
+            at = self._view.reported_at(cycle_id, batch)
+            if at is None:
+                self.counts.unrecovered += 1
+            elif at >= killed_at:
+                self.counts.recovery.append(at - killed_at)
+
+    def _stored(self) -> None:
+        counts, files = self.counts, Files.read(self.world.data)
+        counts.orders = sum(1 for row in files.execution["orders"] if row["body"])
+        counts.fills = len(files.execution["fills"])
+        counts.cycles.update(row["status"] for row in files.ledger["cycles"])
+        counts.halts += [last_accepted_after(files, halt) for halt in self._halts]
+        refused = [row["reason"] for row in files.execution["orders"] if row["state"] == "REJECTED"]
+        counts.venue.update(Counter(_short(reason) for reason in refused))
+        counts.venue["tombstone"] += sum(1 for row in files.execution["orders"] if not row["body"])
+        counts.refusals, counts.decided, counts.bound = decisions(self.world.data)
+
+
+def _short(reason: str) -> str:
+    """A reason without its figures."""
+    return " ".join(word for word in reason.split() if not any(c.isdigit() for c in word))
