@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
+from types import FrameType
 
 from tests.faults.rig.controls import run_controls
 from tests.faults.rig.counts import Counts, table
@@ -31,6 +33,8 @@ def main() -> int:
     parser.add_argument("--more", action="store_true", help="add to the counts of the last run")
     parser.add_argument("--controls", nargs="*", metavar="BUG", help="the seeded bugs instead")
     options = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
     base = Path(options.keep or tempfile.mkdtemp(prefix="faults-"))
     base.mkdir(parents=True, exist_ok=True)
     try:
@@ -40,6 +44,11 @@ def main() -> int:
     finally:
         if not options.keep:
             shutil.rmtree(base, ignore_errors=True)
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    """End in order: no process of a world stays behind."""
+    sys.exit(128 + number)
 
 
 def _run(base: Path, options: argparse.Namespace) -> int:

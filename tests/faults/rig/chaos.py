@@ -40,6 +40,10 @@ class Deliveries:
         self._counts = counts
         self._view = LedgerView(world.data)
 
+    def close(self) -> None:
+        """Give the connections back."""
+        self._app.close()
+
     def send(self, name: str, queue: str, **arguments: object) -> None:
         """One message without arguments of its position. Raises what publishing raises."""
         self._app.send_task(name, kwargs=arguments, queue=queue, ignore_result=True)
@@ -125,6 +129,7 @@ class Chaos:
         self._striking.set()
         for thread in self._threads:
             thread.join(30)
+        self.deliveries.close()
         self.world.supervisor.go_on("redis")
 
     def _strike_on(self) -> None:

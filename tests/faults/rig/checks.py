@@ -85,7 +85,7 @@ def breaches(
         *_prefixes(files, limits),
         *_unfinished(files, now),
         *_halted(files, halts),
-        *_sending(files),
+        *_sending(files, halts),
         *_tries(files, sent),
         *_causes(files),
     ]
@@ -243,29 +243,33 @@ def _halted(files: Files, halts: Iterable[Halt]) -> Iterator[str]:
                 yield f"halt: order {row['client_order_id']} was accepted while halted"
 
 
-def _sending(files: Files) -> Iterator[str]:
-    """No order is set SENDING under a state that forbids it, or after a newer epoch began."""
+def _sending(files: Files, halts: Iterable[Halt]) -> Iterator[str]:
+    """No order is set SENDING under a state that forbids it, or once a newer epoch reserved."""
     changes = [(row["at"] / MICROS, row["effective"]) for row in files.ledger["state_changes"]]
-    begun = [
-        (row["started_at"] / MICROS, row["epoch"])
-        for row in files.ledger["cycles"]
-        if row["epoch"] is not None
-    ]
     intents = {row["client_order_id"]: row for row in files.ledger["orders"]}
+    newest = 0
     for step in files.ledger["transitions"]:
+        intent = intents[step["client_order_id"]]
+        if step["to_status"] == "RESERVED":
+            newest = max(newest, intent["epoch"])
         if step["to_status"] != "SENDING":
             continue
-        at = step["at"] / MICROS
-        intent = intents[step["client_order_id"]]
-        # The instant is taken before the transaction: what changed just before it may be newer.
-        state = next((level for when, level in reversed(changes) if when <= at), "ACTIVE")
-        recent = any(at - STATE_MARGIN_S < when <= at for when, _ in changes)
-        forbidden = state == "HALTED" or (state == "REDUCING" and not intent["reduce_only"])
-        if forbidden and not recent:
-            yield f"state: order {intent['client_order_id']} was sent while {state}"
-        newest = max((epoch for when, epoch in begun if when < at - STATE_MARGIN_S), default=0)
         if intent["epoch"] < newest:
             yield f"fence: order {intent['client_order_id']} was sent under epoch {newest}"
+        yield from _forbidden(intent, step["at"] / MICROS, changes, halts)
+
+
+def _forbidden(
+    intent: Row, at: float, changes: list[tuple[float, str]], halts: Iterable[Halt]
+) -> Iterator[str]:
+    """Of a send at `at`, an instant that was taken before the transaction that set SENDING."""
+    if any(halt.answered_at < at < halt.resumed_at for halt in halts):
+        yield f"state: order {intent['client_order_id']} was set SENDING after a halt's answer"
+    state = next((level for when, level in reversed(changes) if when <= at), "ACTIVE")
+    recent = any(at - STATE_MARGIN_S < when <= at for when, _ in changes)
+    forbidden = state == "HALTED" or (state == "REDUCING" and not intent["reduce_only"])
+    if forbidden and not recent:
+        yield f"state: order {intent['client_order_id']} was sent while {state}"
 
 
 def _tries(files: Files, sent: Iterable[SentOrder]) -> Iterator[str]:

@@ -10,13 +10,20 @@ from tests.faults.rig.rounds import Life
 
 ROUNDS = 6
 FAULT_S = 25.0
+THEME_OF = {
+    "release_on_timeout": "network",
+    "retry_post": "network",
+    "success_on_404": "network",
+    "snapshot_before_reconcile": "all",
+}
 
 
 def run_controls(base: Path, names: list[str], seed: int) -> int:
     """Run each; exit status 1 when one was not caught."""
     missed = []
     for name in names or BUGS:
-        life = Life(base / f"bug-{name}", seed, bug=name, slow=False)
+        themes = (THEME_OF.get(name, "workers"),)
+        life = Life(base / f"bug-{name}", seed, bug=name, slow=False, themes=themes)
         counts = life.run(ROUNDS, FAULT_S)
         first = counts.breaches[0] if counts.breaches else "NOT CAUGHT"
         sys.stdout.write(f"{name}: round {counts.rounds + 1}, {counts.seconds:.0f} s: {first}\n")

@@ -19,13 +19,9 @@ CONFLICT = 409
 
 def intrude(world: World, counts: Counts) -> None:
     """Send what a stale engine would, straight to the execution service; note what it takes."""
-    taken = rows(
-        world.data / "execution.sqlite",
-        "SELECT body FROM orders WHERE body IS NOT NULL AND state = 'FILLED' LIMIT 1",
-    )
-    if not taken:
+    known = _known(world)
+    if known is None:
         return
-    known: dict[str, Any] = json.loads(taken[0]["body"])
     epoch = _fence(world)
     soon = (datetime.now(UTC) + timedelta(minutes=5)).isoformat().replace("+00:00", "Z")
     fresh = {"client_order_id": str(uuid.uuid4()), "valid_until": soon, "quantity": "0.001"}
@@ -41,6 +37,32 @@ def intrude(world: World, counts: Counts) -> None:
         if not refused:
             counts.breaches.append(f"intruder: {name} was answered {answer.status_code}")
     counts.venue.update(results)
+
+
+def intrude_late(world: World, counts: Counts) -> None:
+    """An order that is not valid any more, of the current epoch: the last thing a world sees."""
+    known = _known(world)
+    if known is None:
+        return
+    past = (datetime.now(UTC) - timedelta(seconds=1)).isoformat().replace("+00:00", "Z")
+    fresh = {"client_order_id": str(uuid.uuid4()), "valid_until": past, "quantity": "0.001"}
+    answer = _post(world, {**known, **fresh, "epoch": _fence(world)})
+    counts.venue["intruder late"] += 1
+    reason = answer.json().get("reason", "")
+    if answer.json().get("state") != "REJECTED" or "valid_until" not in reason:
+        counts.breaches.append(f"intruder: late was answered {answer.text[:200]}")
+
+
+def _known(world: World) -> dict[str, Any] | None:
+    """The body of an order that the service filled."""
+    taken = rows(
+        world.data / "execution.sqlite",
+        "SELECT body FROM orders WHERE body IS NOT NULL AND state = 'FILLED' LIMIT 1",
+    )
+    if not taken:
+        return None
+    body: dict[str, Any] = json.loads(taken[0]["body"])
+    return body
 
 
 def _fence(world: World) -> int:

@@ -92,3 +92,14 @@ class LedgerView:
         query = f"SELECT count(*) n FROM orders WHERE status NOT IN ({marks})"  # noqa: S608
         found = self._rows(query, *ENDED)
         return int(found[0]["n"]) if found else -1
+
+
+def is_level(data: Path) -> bool:
+    """Whether ledger and portfolio have everything that the execution service's log has."""
+    try:
+        head = rows(data / "execution.sqlite", "SELECT max(seq) seq FROM events")[0]["seq"] or 0
+        known = rows(data / "ledger.sqlite", "SELECT contiguous_seq seq FROM account")[0]["seq"]
+        applied = rows(data / "portfolio.sqlite", "SELECT applied_seq seq FROM account")[0]["seq"]
+    except sqlite3.Error:
+        return False
+    return bool(head == known == applied)

@@ -81,6 +81,7 @@ class Proxy:
         asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(5)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
+        self._loop.close()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -93,10 +94,10 @@ class Proxy:
 
     async def _end(self) -> None:
         self._server.close()
-        here = asyncio.current_task()
-        for task in asyncio.all_tasks(self._loop):
-            if task is not here:
-                task.cancel()
+        left = asyncio.all_tasks(self._loop) - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         back: _Backend | None = None

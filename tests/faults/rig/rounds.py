@@ -8,6 +8,7 @@ import sys
 import time
 import uuid
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,8 +17,8 @@ import requests
 from tests.faults.rig.chaos import PUBLISHING, THEMES, Chaos
 from tests.faults.rig.checks import Files, Halt, Limits, breaches, decisions, last_accepted_after
 from tests.faults.rig.counts import Counts
-from tests.faults.rig.intruder import intrude
-from tests.faults.rig.ledger_view import LedgerView
+from tests.faults.rig.intruder import intrude, intrude_late
+from tests.faults.rig.ledger_view import LedgerView, is_level
 from tests.faults.rig.world import ROOT, World
 
 ARMING = (
@@ -30,17 +31,26 @@ SLOW_S = 60.0
 SLOW_EACH = 6
 RESOLVE_S = 30.0
 HEAL_S = 90.0
+LEVEL_S = 15.0
 CLEAN = {"COMPLETED"}
 
 
 class Life:
     """One world from its start to its end."""
 
-    def __init__(self, folder: Path, seed: int, *, bug: str = "", slow: bool | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        seed: int,
+        *,
+        bug: str = "",
+        slow: bool | None = None,
+        themes: Sequence[str] = THEMES,
+    ) -> None:
         self.seed = seed
         self.counts = Counts(seeds=[seed])
         self.is_slow = seed % SLOW_EACH == 0 if slow is None else slow
-        self._bug = bug
+        self._themes = themes
         self._dice = random.Random(f"{seed}/life")  # noqa: S311 - no secret
         self._halts: list[Halt] = []
         interval = SLOW_S if self.is_slow else FAST_S
@@ -61,7 +71,8 @@ class Life:
                 self._round(chaos, number, fault_s)
                 if self.counts.breaches:
                     break
-        except AssertionError as error:
+            intrude_late(self.world, self.counts)
+        except (AssertionError, requests.RequestException) as error:
             self.counts.breaches.append(f"unhealed: seed {self.seed}: {error}")
         finally:
             if chaos is not None:
@@ -75,7 +86,7 @@ class Life:
         is_scheduled = number % 4 == 3
         if is_scheduled:
             self._schedule()
-        chaos.begin(self._dice.choice(THEMES))
+        chaos.begin(self._dice.choice(self._themes))
         until = time.monotonic() + fault_s
         halting = number % 2 == 1
         while time.monotonic() < until:
@@ -209,7 +220,9 @@ class Life:
         return {"status": answer.status_code, "reason": answer.text[:300]}
 
     def _judge(self) -> None:
-        """The rig's own checks, and the product's audit."""
+        """The rig's own checks, and the product's audit, once the last fill is relayed."""
+        with suppress(AssertionError):  # what is missing then is the finding
+            self.world.wait(lambda: is_level(self.world.data), LEVEL_S, lambda: "level")
         files = Files.read(self.world.data)
         sent = self.world.proxies["execution"].seen.orders
         limits = Limits(max_open_positions=self.world.config["risk"]["max_open_positions"])

@@ -187,6 +187,7 @@ class World:
     def stop(self) -> None:
         """End every process and the proxies."""
         self.supervisor.stop()
+        self.redis.close()
         for proxy in self.proxies.values():
             proxy.close()
 
