@@ -102,7 +102,7 @@ class Desk:
 
     def _price(self, request: OrderRequest) -> tuple[MarketPrice | None, str]:
         """The market's answer, or why the venue cannot trade this symbol at all."""
-        if request.valid_until <= self._now() and not failpoints.bug("no_valid_until"):
+        if _is_late(request, self._now()):
             return None, ""
         try:
             price = self._broker.price(request.symbol)
@@ -126,7 +126,8 @@ class Desk:
             return Submitted(known, is_replay=True)
         _require_open(connection, request)
         now = self._now()
-        self._require_rate(connection, request, now)
+        if not _is_late(request, now):
+            self._require_rate(connection, request, now)
         order = records.new_order(request, raw, now.timestamp())
         match = self._judge(request, price, fault, now)
         as_of = None if price is None else price.as_of
@@ -138,8 +139,7 @@ class Desk:
     def _judge(
         self, request: OrderRequest, price: MarketPrice | None, fault: str, now: datetime
     ) -> Match:
-        is_late = request.valid_until <= now and not failpoints.bug("no_valid_until")
-        if is_late or price is None:
+        if _is_late(request, now) or price is None:
             reason = fault or "valid_until has passed"
             return Match(state=OrderStatus.REJECTED, reason=reason)
         working, picture = request.working(), price.picture
@@ -275,6 +275,10 @@ def _require_open(connection: Connection, request: OrderRequest) -> None:
         raise Halted("the kill switch is set")
     if request.epoch < present.epoch and not failpoints.bug("no_fence"):
         raise Fenced(request.epoch, present.epoch)
+
+
+def _is_late(request: OrderRequest, now: datetime) -> bool:
+    return request.valid_until <= now and not failpoints.bug("no_valid_until")
 
 
 def _is_about(order: StoredOrder, symbol: str) -> bool:
