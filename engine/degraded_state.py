@@ -12,6 +12,7 @@ from engine.telemetry import get_logger
 
 log = get_logger(__name__)
 
+DOUBTFUL = frozenset({OrderStatus.SENDING, OrderStatus.UNKNOWN})
 Causes = dict[str, tuple[TradingState, str]]
 
 
@@ -43,13 +44,16 @@ def _portfolio(engine: Engine, result: ReconcileResult) -> Causes:
 
 
 def _unknown_orders(engine: Engine) -> Causes:
-    """An order whose fate stays unknown lowers the state, the longer the lower."""
+    """An order whose fate stays unknown lowers the state, the longer the lower.
+
+    Of unknown fate is one that was sent without an answer, whether somebody lived to say so or not.
+    """
     timing = engine.settings.timing
     now = engine.clock.now()
     ages = [
         (now - item.order.created_at).total_seconds()
         for item in engine.ledger.orders.unresolved(now)
-        if item.order.status is OrderStatus.UNKNOWN
+        if item.order.status in DOUBTFUL
     ]
     oldest = max(ages, default=0.0)
     detail = f"{len(ages)} orders of unknown fate, the oldest for {oldest:.0f} s"

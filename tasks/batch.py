@@ -13,7 +13,7 @@ from engine.errors import TradingError
 from engine.pipeline import evaluate, execute, fetch, risk
 from engine.ports import Engine
 from engine.telemetry import bind, get_logger
-from tasks.app import app
+from tasks.app import app, settings
 from tasks.process import engine
 
 log = get_logger(__name__)
@@ -75,7 +75,8 @@ def execute_orders(cycle_id: str, client_order_ids: list[str]) -> int:
     """Send the orders named; how many times the execution service was asked."""
     with bind(cycle_id=cycle_id):
         try:
-            asked = execute.run(engine(), cycle_id, client_order_ids)
+            limit_s = settings.celery.soft_time_limit_s
+            asked = execute.run(engine(), cycle_id, client_order_ids, limit_s)
         except TradingError as error:
             log.error("orders_not_executed", detail=str(error))  # noqa: TRY400 - no trace needed
             return 0

@@ -1,4 +1,7 @@
-"""The report of a cycle that has none stored: one that runs, or that the next one aborts."""
+"""The report of a cycle as its rows make it now: one that runs, or that the next one aborts.
+
+A stored report stands, but for orders whose fate was unknown when it was made.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,8 @@ def live_report(connection: Connection, row: AnyRow) -> CycleReport:
     """The stored report, or the one that the rows make up to now."""
     found = [] if row.report is not None else batch_rows(connection, row.cycle_id)
     so_far = report_so_far(connection, row, found)
+    if row.report is not None and so_far.orders.unknown > 0:
+        return msgspec.structs.replace(so_far, orders=_orders(connection, row.cycle_id))
     if row.report is not None or row.status is CycleStatus.SKIPPED:
         return so_far
     reported = [batch for batch in found if batch.reported_at is not None]

@@ -11,7 +11,7 @@ from engine import reconcile, seeded
 from engine.domain import allocation, book, quality
 from engine.domain import risk as rules
 from engine.domain.cycle import AllocationFacts, CyclePlan, OutcomeStatus, Stage
-from engine.domain.ledger_values import Allocation
+from engine.domain.ledger_values import Allocation, NewAlert
 from engine.domain.model import (
     Order,
     OrderIntent,
@@ -21,6 +21,7 @@ from engine.domain.model import (
     TradingState,
     Verdict,
 )
+from engine.domain.orders import PLAIN_EXIT_ATTEMPTS
 from engine.errors import ServiceError
 from engine.pipeline.steps import Stopwatch
 from engine.ports import Engine
@@ -59,9 +60,24 @@ def run(engine: Engine, cycle_id: str) -> tuple[Order, ...]:
         applied_seq,
         lambda facts: _decide(engine, plan, inputs, facts),
     )
+    _tell_of_stuck_exits(engine, orders)
     engine.ledger.cycles.add_step_seconds(cycle_id, Stage.ALLOCATE, watch.seconds())
     log.info("cycle_allocated", orders=len(orders), seconds=watch.seconds())
     return orders
+
+
+def _tell_of_stuck_exits(engine: Engine, orders: tuple[Order, ...]) -> None:
+    """An exit that is tried again after three attempts in vain needs somebody's eye."""
+    for order in orders:
+        if order.is_exit and order.attempt >= PLAIN_EXIT_ATTEMPTS:
+            alert = NewAlert(
+                key=f"exit_not_filled|{order.decision_key}",
+                name="exit_not_filled",
+                severity="critical",
+                detail=f"{order.symbol}: {order.attempt} attempts in vain, this one is wider",
+                cycle_id=order.cycle_id,
+            )
+            engine.ledger.state.raise_alert(alert, engine.clock.now())
 
 
 def _read(engine: Engine, plan: CyclePlan) -> _Inputs:
