@@ -278,9 +278,18 @@ def _audited(desk: Desk, response: Response) -> Response:
 def _detail(response: Response) -> str:
     """What was asked, or why it was refused; never a header."""
     if response.status_code < FIRST_ERROR:
-        return request.get_data(as_text=True)[:DETAIL_LENGTH]
+        return request.get_data(as_text=True)[:DETAIL_LENGTH] + _confirmed(response)
     body = response.get_json(silent=True)
     return str(body.get("detail", ""))[:DETAIL_LENGTH] if isinstance(body, dict) else ""
+
+
+def _confirmed(response: Response) -> str:
+    """Of a halt, which sides had confirmed it when it was answered: the audit asks for it."""
+    if request.path != "/halt":
+        return ""
+    body = response.get_json(silent=True)
+    sides = ("ledger", "execution")
+    return "".join(f" {side}={body[side]}" for side in sides) if isinstance(body, dict) else ""
 
 
 def main() -> int:

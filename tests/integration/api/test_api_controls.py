@@ -189,6 +189,18 @@ def test_halt_stops_ledger_and_execution(bench: Bench) -> None:
     assert (state.effective, state.operator_reason) == (TradingState.HALTED, "odd prices")
 
 
+def test_the_audit_trail_of_a_halt_tells_which_sides_had_confirmed_it(bench: Bench) -> None:
+    bench.execution.away = True
+    bench.post("/halt", {"reason": "odd"})
+    bench.execution.away = False
+    bench.post("/halt", {"reason": "odd"})
+    ends = [row["detail"].partition("}")[2] for row in bench.audit_rows()]
+    assert ends == [
+        " ledger=confirmed execution=unconfirmed",
+        " ledger=confirmed execution=confirmed",
+    ]
+
+
 def test_halt_works_without_redis_and_without_workers(bench: Bench) -> None:
     bench.redis_away()
     bench.vitals.live_workers = ()
