@@ -164,6 +164,8 @@ def _needs_then(books: Books, fills: dict[str, list[Fill]]) -> Iterator[tuple[st
     )
     numbers = [number for number, _ in moments]
     for client_order_id, order in books.ledger.orders.items():
+        if not order.body:
+            continue  # adopted: what was known of it then is not what is known now
         reserved, ended = lives.get(client_order_id, (0, None))
         mine = fills.get(client_order_id, [])
         last = mine[-1].seq if mine else 0

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import accumulate
 
 from engine.audit.books import (
     Books,
@@ -100,8 +101,9 @@ def _sends(steps: tuple[Step, ...]) -> dict[str, list[datetime]]:
 
 
 def _sent_while_forbidden(books: Books) -> Iterator[tuple[str, str]]:
-    states = sorted(books.ledger.states, key=lambda change: change.at)
-    moments = [change.at for change in states]
+    states = books.ledger.states
+    # In the order of their commits: a time that was taken earlier may be committed later.
+    moments = list(accumulate((change.at for change in states), max))
     for client_order_id, sends in _sends(books.ledger.steps).items():
         order = books.ledger.orders.get(client_order_id)
         for at in sends if order is not None else ():
