@@ -30,7 +30,11 @@ def start(
 ) -> str | None:
     """Open a cycle and send its batches. Beat's message carries its slot in a header."""
     request = _request(self, request_id, symbols, slot, dry_run=dry_run)
-    plan = open_cycle.run(engine(), request)
+    try:
+        plan = open_cycle.run(engine(), request)
+    except Refused as error:  # it was closed while it was being opened
+        log.warning("cycle_not_opened", request=request.key, detail=str(error))
+        return None
     if plan is None:
         return None
     publish_batches(plan.cycle_id, plan.batches)

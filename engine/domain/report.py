@@ -28,9 +28,9 @@ EVALUATED = frozenset({Stage.RISK, Stage.ALLOCATE, Stage.EXECUTE, Stage.FINISH})
 def build_report(facts: CycleFacts, *, finished_at: datetime) -> CycleReport:
     """The finished cycle. `symbols.selected` and `step_seconds` are taken over from the opening.
 
-    FAILED: batches were there and nothing was ever decided. DEGRADED: a service did not serve, a
-    batch failed or never reported, or a symbol FAILED. Else COMPLETED: symbols SKIPPED for their
-    data alone are no failure.
+    FAILED: nothing was ever decided, not even that there is nothing to do. DEGRADED: a service
+    did not serve, a batch failed or never reported, or a symbol FAILED. Else COMPLETED: symbols
+    SKIPPED for their data alone are no failure.
     """
     symbols = _symbols(facts)
     failed = len(facts.batches_failed)
@@ -55,7 +55,7 @@ def build_report(facts: CycleFacts, *, finished_at: datetime) -> CycleReport:
 
 
 def _status(facts: CycleFacts, symbols: SymbolCounts) -> CycleStatus:
-    if facts.batches_total > 0 and not facts.allocated:
+    if not facts.allocated:
         return CycleStatus.FAILED
     if facts.report.degraded or facts.batches_failed or symbols.failed > 0:
         return CycleStatus.DEGRADED

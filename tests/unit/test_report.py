@@ -104,9 +104,7 @@ def test_a_cycle_that_was_never_decided_failed() -> None:
     report = reported(allocated=False)
     assert report.status is CycleStatus.FAILED
     assert report.reason == "no allocation was made"
-    nothing_to_do = reported(
-        allocated=False, batches_total=0, outcomes=(), opened={"symbols": SymbolCounts()}
-    )
+    nothing_to_do = reported(batches_total=0, outcomes=(), opened={"symbols": SymbolCounts()})
     assert nothing_to_do.status is CycleStatus.COMPLETED
 
 
@@ -160,3 +158,8 @@ def test_signals_decisions_and_orders_are_counted() -> None:
         "rejected": 1,
         "unknown": 1,
     }
+
+
+def test_a_cycle_whose_opening_died_is_no_success() -> None:
+    report = reported(allocated=False, batches_total=0, outcomes=())
+    assert report.status is CycleStatus.FAILED
