@@ -72,8 +72,11 @@ class Deliveries:
         self._counts.deliveries["batch"] += 1
 
     def _late(self, cycle_id: str, dice: random.Random) -> None:
-        # Nobody finishes a cycle that has decided nothing: such a message cannot come twice.
+        # Only messages that a healthy product sends can come twice: nobody allocates what has no
+        # plan, nobody finishes what decided nothing.
         orders = self._view.orders_of(cycle_id)
+        if not self._view.batches_of(cycle_id):
+            return
         if orders and dice.random() < 0.7:
             some = dice.sample(orders, min(3, len(orders)))
             self.send("batch.execute", "execute", cycle_id=cycle_id, client_order_ids=some)

@@ -9,6 +9,7 @@ from engine.failpoints import BUGS
 from tests.faults.rig.rounds import Life
 
 ROUNDS = 6
+UNHEALTHY = ("unclean", "unhealed")  # a machine under load may be just slow
 FAULT_S = 25.0
 THEME_OF = {
     "release_on_timeout": "network",
@@ -25,9 +26,10 @@ def run_controls(base: Path, names: list[str], seed: int) -> int:
         themes = (THEME_OF.get(name, "workers"),)
         life = Life(base / f"bug-{name}", seed, bug=name, slow=False, themes=themes)
         counts = life.run(ROUNDS, FAULT_S)
-        first = counts.breaches[0] if counts.breaches else "NOT CAUGHT"
+        caught = [line for line in counts.breaches if not line.startswith(UNHEALTHY)]
+        first = caught[0] if caught else "NOT CAUGHT"
         sys.stdout.write(f"{name}: round {counts.rounds + 1}, {counts.seconds:.0f} s: {first}\n")
         sys.stdout.flush()
-        if not counts.breaches:
+        if not caught:
             missed.append(name)
     return 1 if missed else 0

@@ -67,6 +67,11 @@ class LedgerView:
             for row in found
         ]
 
+    def batches_of(self, cycle_id: str) -> int:
+        """How many batches a cycle's plan has."""
+        found = self._rows("SELECT count(*) n FROM batches WHERE cycle_id = ?", cycle_id)
+        return int(found[0]["n"]) if found else 0
+
     def orders_of(self, cycle_id: str) -> list[str]:
         """Ids of a cycle's orders."""
         query = "SELECT client_order_id FROM orders WHERE cycle_id = ?"

@@ -26,13 +26,13 @@ ARMING = (
     "C1:0.12,X1:0.06"
 )
 GENTLE_ARMING = "B0:0.08,B1:0.08"
-FAST_S = 8.0
+FAST_S = 10.0
 SLOW_S = 60.0
 SLOW_EACH = 6
 RESOLVE_S = 30.0
 HEAL_S = 90.0
 LEVEL_S = 15.0
-CLEAN = {"COMPLETED"}
+CLEAN_TRIES = 6
 
 
 class Life:
@@ -203,12 +203,15 @@ class Life:
         return False
 
     def _clean(self) -> None:
-        """Two cycles that nothing disturbs must complete."""
-        for _ in range(2):
+        """Two cycles in a row that nothing disturbs must complete; a slow machine may need more."""
+        done = 0
+        for _ in range(CLEAN_TRIES):
             report = self._undisturbed()
-            if report.get("status") not in CLEAN:
-                told = {key: report.get(key) for key in ("status", "reason", "degraded")}
-                self.counts.breaches.append(f"unclean: seed {self.seed}: {told}")
+            done = done + 1 if report.get("status") == "COMPLETED" else 0
+            if done == 2:
+                return
+        told = {key: report.get(key) for key in ("status", "reason", "degraded")}
+        self.counts.breaches.append(f"unclean: seed {self.seed}: {told}")
 
     def _undisturbed(self) -> dict[str, object]:
         for _ in range(3):
