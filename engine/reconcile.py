@@ -217,10 +217,12 @@ def _resolve(engine: Engine, found: _Findings) -> None:
 
 def _compare_positions(engine: Engine, found: _Findings) -> None:
     """The ledger's fills and the portfolio must agree, when both stand at one seq."""
-    snapshot = found.snapshot
-    if snapshot is None or snapshot.applied_seq != engine.ledger.orders.contiguous_seq():
+    snapshot, orders = found.snapshot, engine.ledger.orders
+    if snapshot is None or snapshot.applied_seq != orders.contiguous_seq():
         return
-    sums = engine.ledger.orders.position_sums()
+    sums = orders.position_sums()
+    if snapshot.applied_seq != orders.contiguous_seq():
+        return  # somebody stored further events between the two looks
     ours = {symbol: Decimal(quantity) for symbol, quantity in sums.items()}
     theirs = {
         held.symbol: held.quantity

@@ -7,7 +7,8 @@ release and the preflight call a service.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -149,26 +150,40 @@ class Reconcile(Protocol):
 
 
 class Switch:
-    """Keeps a resume in progress from undoing a halt that came after it began."""
+    """Keeps a resume from undoing a halt that was not yet answered when it began, or came later."""
 
     def __init__(self) -> None:
         self.writing = threading.Lock()
         self._halts = 0
+        self._halting = 0
         self._counting = threading.Lock()
 
     @property
     def halts(self) -> int:
-        """How many halts were asked for in this process."""
+        """How many halts were asked for or answered in this process."""
         return self._halts
 
     def note_halt(self) -> None:
-        """A halt was asked for: every resume that began before must give up."""
+        """Every resume that began before must give up."""
         with self._counting:
             self._halts += 1
 
+    @contextmanager
+    def halting(self) -> Iterator[None]:
+        """A halt is in progress: no resume may act until it is answered, nor any begun by then."""
+        with self._counting:
+            self._halts += 1
+            self._halting += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._halts += 1
+                self._halting -= 1
+
     def require(self, halts: int) -> None:
-        """Raises Refused when a halt was asked for since `halts` was read."""
-        if self._halts != halts:
+        """Raises Refused when a halt is in progress, or was asked for since `halts` was read."""
+        if self._halting or self._halts != halts:
             raise Refused("not resumed", ["a halt came in between"])
 
 

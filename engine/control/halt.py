@@ -25,14 +25,14 @@ def halt(desk: Desk, reason: str, actor: str, *, cancel_open: bool) -> Halted:
     Raises LedgerUnavailable when neither confirmed in time. Either may still come later, and
     the watchdog repeats the one that did not.
     """
-    desk.switch.note_halt()
-    outcomes = in_parallel(
-        {
-            "ledger": partial(_halt_ledger, desk, reason, actor),
-            "execution": partial(desk.engine.execution.halt, reason, cancel_open=cancel_open),
-        },
-        HALT_S,
-    )
+    with desk.switch.halting():
+        outcomes = in_parallel(
+            {
+                "ledger": partial(_halt_ledger, desk, reason, actor),
+                "execution": partial(desk.engine.execution.halt, reason, cancel_open=cancel_open),
+            },
+            HALT_S,
+        )
     for name, outcome in outcomes.items():
         if not outcome.ok:
             log.error("halt_unconfirmed", part=name, detail=str(outcome.error))

@@ -106,3 +106,14 @@ def test_a_resume_that_began_before_a_halt_gives_up() -> None:
     with pytest.raises(Refused):
         switch.require(before)
     switch.require(switch.halts)
+
+
+def test_a_resume_that_began_while_a_halt_was_in_progress_gives_up() -> None:
+    switch = Switch()
+    with switch.halting():
+        during = switch.halts
+        with pytest.raises(Refused):
+            switch.require(during)
+    with pytest.raises(Refused):
+        switch.require(during)
+    switch.require(switch.halts)
