@@ -56,7 +56,7 @@ class Files:
     def read(cls, data: Path) -> Files:
         """All three, the portfolio first: what it applied the others must have."""
         portfolio = _tables(data / "portfolio.sqlite", "account", "positions", "fills")
-        execution = _tables(data / "execution.sqlite", "venue", "orders", "fills", "events")
+        execution = _tables(data / "execution.sqlite", "orders", "fills", "events", "switches")
         ledger = _tables(
             data / "ledger.sqlite",
             *("orders", "fills", "events", "transitions", "cycles", "batches"),
@@ -244,25 +244,28 @@ def _halted(files: Files, halts: Iterable[Halt]) -> Iterator[str]:
 
 
 def _sending(files: Files, halts: Iterable[Halt]) -> Iterator[str]:
-    """No order is set SENDING under a state that forbids it, or once a newer epoch reserved."""
+    """No order is set SENDING under a state that forbids it, or once a newer epoch is fenced.
+
+    The instant of a send is taken before its transaction: one after an acknowledged fence or a
+    halt's answer belongs to a transaction that should have seen it.
+    """
+    fences = [(instant(row["at"]), row["epoch"]) for row in files.execution["switches"]]
     changes = [(row["at"] / MICROS, row["effective"]) for row in files.ledger["state_changes"]]
     intents = {row["client_order_id"]: row for row in files.ledger["orders"]}
-    newest = 0
     for step in files.ledger["transitions"]:
-        intent = intents[step["client_order_id"]]
-        if step["to_status"] == "RESERVED":
-            newest = max(newest, intent["epoch"])
         if step["to_status"] != "SENDING":
             continue
+        intent, at = intents[step["client_order_id"]], step["at"] / MICROS
+        newest = max((epoch for when, epoch in fences if when < at), default=0)
         if intent["epoch"] < newest:
             yield f"fence: order {intent['client_order_id']} was sent under epoch {newest}"
-        yield from _forbidden(intent, step["at"] / MICROS, changes, halts)
+        yield from _forbidden(intent, at, changes, halts)
 
 
 def _forbidden(
     intent: Row, at: float, changes: list[tuple[float, str]], halts: Iterable[Halt]
 ) -> Iterator[str]:
-    """Of a send at `at`, an instant that was taken before the transaction that set SENDING."""
+    """What forbids a send at `at`."""
     if any(halt.answered_at < at < halt.resumed_at for halt in halts):
         yield f"state: order {intent['client_order_id']} was set SENDING after a halt's answer"
     state = next((level for when, level in reversed(changes) if when <= at), "ACTIVE")
