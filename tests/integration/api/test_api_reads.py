@@ -428,7 +428,7 @@ def test_the_page_shows_the_mode_and_the_state(bench: Bench) -> None:
     assert page.content_type.startswith("text/html")
     assert '<span class="badge simulated">SIMULATED</span>' in page.text
     assert "ACTIVE" in page.text
-    assert "100,000 USD" in page.text
+    assert "100,000.00 USD" in page.text
     assert page.headers["Content-Security-Policy"].startswith("default-src 'self'")
 
 
