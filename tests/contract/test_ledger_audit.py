@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
+import msgspec
 import pytest
 from sqlalchemy import text
 
+from engine.audit.ledger_book import known_orders, read_ledger
+from engine.domain.book import basis_of
+from engine.domain.cycle import AllocationFacts
+from engine.domain.ledger_values import Allocation, OpenedCycle
 from engine.domain.model import OrderStatus
 from engine.ledger.audit import audit
-from tests.factories import make_exit
-from tests.ledger_world import World, answer, entry, fill_event, order_event
+from tests.factories import (
+    default_limits,
+    make_allocation_facts,
+    make_exit,
+    make_order,
+    make_position,
+    make_snapshot,
+)
+from tests.ledger_world import World, answer, entry, fill_event, grant_all, order_event
 
 
 @pytest.fixture
@@ -81,3 +94,32 @@ def test_orders_and_cycles_open_for_too_long_are_named(busy: World) -> None:
     findings = [f for f in audit(busy.ledger, busy.now) if f.invariant == "I7"]
     assert len(findings) == 2
     assert audit(busy.ledger) == ()
+
+
+def test_the_audit_reads_all_that_its_checks_compare(busy: World) -> None:
+    book = read_ledger(busy.ledger, busy.now)
+    assert book.findings == ()
+    assert set(book.orders) == known_orders(busy.ledger)
+    assert set(book.events) == set(range(1, book.cursor + 1))
+    assert [step.number for step in book.steps] == sorted(step.number for step in book.steps)
+    assert {fill.seq for fill in book.fills} <= set(book.events)
+    assert book.decided == ()
+
+
+def test_what_a_cycle_was_decided_on_comes_back_as_it_was_stored(world: World) -> None:
+    facts = make_allocation_facts(open_orders=(make_order(),))
+    basis = basis_of(make_snapshot(make_position()), facts, default_limits().risk)
+
+    def decide(cycle: OpenedCycle) -> Callable[[AllocationFacts], Allocation]:
+        grant = grant_all(cycle, world.now)
+        return lambda known: msgspec.structs.replace(grant(known), basis=basis)
+
+    cycle = world.open()
+    world.plan(cycle, ("BTC/USD",))
+    world.report(cycle.cycle_id, 0, entry())
+    world.ledger.orders.allocate(cycle.cycle_id, world.now, 0, decide(cycle))
+    (decided,) = read_ledger(world.ledger, None).decided
+    assert decided.basis == basis
+    assert decided.cycle_id == cycle.cycle_id
+    world.ledger.prune(world.now + timedelta(seconds=1))
+    assert read_ledger(world.ledger, None).decided == ()
