@@ -120,6 +120,7 @@ class Strategy(Service):
 
     port: Port = 8003
     strategies: tuple[StrategyEntry, ...] = DEFAULT_STRATEGIES
+    default_stop_atr: Annotated[float, Field(ge=0)] = 2
     folder: str = "strategies"
 
     @field_validator("strategies")

@@ -57,6 +57,8 @@ def protective_exit(
     """
     if position.strategy is None:
         return None
+    if not _has_levels(facts, exits):
+        return _time_is_up(position, exits, timeframe_s, market_time)
     path = _path(position, candles, timeframe_s)
     known = averages if averages is not None else _averages(candles, exits)
     levels = _levels(position, facts, exits, path, known)
@@ -67,6 +69,11 @@ def protective_exit(
     if marked is not None:
         return marked
     return _time_is_up(position, exits, timeframe_s, market_time)
+
+
+def _has_levels(facts: SymbolFacts, exits: ExitPlan) -> bool:
+    levels = (facts.stop_price, facts.target_price, exits.stop, exits.target, exits.trailing)
+    return any(level is not None for level in levels)
 
 
 @dataclass(frozen=True)

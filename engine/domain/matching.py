@@ -26,12 +26,12 @@ REST_STATES = frozenset({OrderStatus.ACCEPTED, OrderStatus.PARTIAL})
 class Terms(Value, frozen=True, kw_only=True):
     """What trading costs: fractions of value; `max_volume_share` of the last candle's volume.
 
-    `max_fee` is the bound that no fee exceeds, None for no bound.
+    `max_fee` is the bound that no fee exceeds; None is no bound, for `max_volume_share` too.
     """
 
     fee: Decimal
     slippage_bps: Decimal
-    max_volume_share: Decimal
+    max_volume_share: Decimal | None
     seed: int
     max_fee: Decimal | None = None
 
@@ -230,8 +230,10 @@ def _never_worse(side: Side, price: Decimal, limit: Decimal | None) -> Decimal:
     return min(price, limit) if side is Side.BUY else max(price, limit)
 
 
-def _available(order: WorkingOrder, supply: _Supply, lot: Decimal, terms: Terms) -> Decimal:
+def _available(order: WorkingOrder, supply: _Supply, lot: Decimal, terms: Terms) -> Decimal | None:
     """What this candle still gives this order: between half of its share and all of it."""
+    if terms.max_volume_share is None:
+        return None
     part = (1 + draw(terms.seed, order.client_order_id, supply.candle_time, "volume")) / 2
     share = EXACT.multiply(EXACT.multiply(supply.volume, terms.max_volume_share), part)
     return floor_to(max(share - order.filled_of(supply.candle_time), Decimal(0)), lot)
@@ -245,7 +247,8 @@ def _fill(
     terms: Terms,
 ) -> Match:
     wanted = floor_to(order.remaining, steps.lot_size)
-    quantity = min(wanted, _available(order, supply, steps.lot_size, terms))
+    available = _available(order, supply, steps.lot_size, terms)
+    quantity = wanted if available is None else min(wanted, available)
     if quantity <= 0:
         return _ended(order, Decimal(0), "no volume" if wanted > 0 else "below one lot")
     number = order.fills + 1

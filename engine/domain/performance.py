@@ -36,7 +36,10 @@ class Point(NamedTuple):
 
 
 class Trade(Value, frozen=True, kw_only=True):
-    """A round trip of one symbol, from flat to flat. `profit` is net of its fees."""
+    """A round trip of one symbol, from flat to flat. `profit` is net of its fees.
+
+    `quantity` is all that was bought; `entry_order` and `exit_order` are the first and last fill's.
+    """
 
     symbol: str
     strategy: str
@@ -45,6 +48,9 @@ class Trade(Value, frozen=True, kw_only=True):
     bought: Decimal
     sold: Decimal
     fees: Decimal
+    quantity: Decimal = Decimal(0)
+    entry_order: str = ""
+    exit_order: str = ""
 
     @property
     def profit(self) -> Decimal:
@@ -264,6 +270,9 @@ def _trade(fills: Sequence[Fill]) -> Trade:
         bought=total(Side.BUY),
         sold=total(Side.SELL),
         fees=sum((each.fee for each in fills), Decimal(0)),
+        quantity=sum((each.quantity for each in fills if each.side is Side.BUY), Decimal(0)),
+        entry_order=fills[0].client_order_id,
+        exit_order=fills[-1].client_order_id,
     )
 
 

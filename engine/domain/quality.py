@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.domain.model import Candles, Quote
 
@@ -87,6 +88,30 @@ def judge_quote(quote: Quote, *, now: datetime, max_age_s: float) -> str | None:
     if age > timedelta(seconds=max_age_s):
         return f"stale: {age.total_seconds():.1f} s old, at most {max_age_s:g} s"
     return None
+
+
+def is_distrusted(bad: int, symbols: int, limits: QualityLimits) -> bool:
+    """Whether so many of the symbols have unusable candles that none of them is entered."""
+    return bad > limits.max_bad_share * symbols
+
+
+def unsuspicious(candles: Candles, *, timeframe_s: int, limits: QualityLimits) -> NDArray[np.bool_]:
+    """For each candle, whether neither it nor its step from the one before can be a fault.
+
+    A series of such candles alone has no fault but those that depend on now or on its length.
+    """
+    rows = candles
+    *prices, volume = rows.prices()
+    with np.errstate(all="ignore"):
+        good: NDArray[np.bool_] = np.all(np.isfinite(np.vstack(rows.prices())), axis=0)
+        good &= np.all(np.vstack(prices) > 0, axis=0)
+        # Candles without volume may be frozen ones.
+        good &= (volume > 0) | ((volume == 0) & (limits.frozen_candles <= 0))
+        good &= rows.high >= np.maximum(rows.open, rows.close)
+        good &= rows.low <= np.minimum(rows.open, rows.close)
+        moved = np.abs(np.diff(rows.close) / rows.close[:-1]) <= limits.max_spike
+    good[1:] &= moved & (np.diff(rows.time) == timeframe_s * MILLISECONDS)
+    return good
 
 
 def _joined(first: Candles, second: Candles) -> Candles:

@@ -108,10 +108,10 @@ def _is_market_bad(engine: Engine, plan: CyclePlan, candidates: tuple[OrderInten
         outcome.stage is Stage.FETCH and outcome.status is not OutcomeStatus.OK
         for outcome in outcomes
     )
-    limit = engine.settings.quality.max_bad_share
-    if bad <= limit * symbols:
+    limits = decision_limits(engine.settings).quality
+    if not quality.is_distrusted(bad, symbols, limits):
         return False
-    log.warning("market_not_trusted", bad=bad, symbols=symbols, limit=limit)
+    log.warning("market_not_trusted", bad=bad, symbols=symbols, limit=limits.max_bad_share)
     return True
 
 

@@ -42,11 +42,11 @@ def create_app(settings: Settings) -> Flask:
         max_body_bytes=MAX_BODY_BYTES,
         health=lambda: _health(registry),
     )
-    _add_routes(app, registry)
+    _add_routes(app, registry, configured.default_stop_atr)
     return app
 
 
-def _add_routes(app: Flask, registry: Registry) -> None:
+def _add_routes(app: Flask, registry: Registry, stop_atr: float) -> None:
     @route(app, "GET", "/strategies", summary="What can be asked", answers={200: StrategyList})
     def strategies() -> StrategyList:
         described = [_describe(each) for each in registry.strategies.values()]
@@ -62,7 +62,7 @@ def _add_routes(app: Flask, registry: Registry) -> None:
     )
     def evaluate_symbols(body: EvaluateRequest) -> EvaluateAnswer:
         asked = _asked(registry, body.strategies)
-        signals, errors = evaluate(asked, body.market_data, body.positions)
+        signals, errors = evaluate(asked, body.market_data, body.positions, stop_atr)
         texts = [SignalText.of(signal) for signal in signals]
         return EvaluateAnswer(input_id=body.input_id, signals=texts, errors=errors)
 

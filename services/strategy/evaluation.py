@@ -21,6 +21,7 @@ from services.strategy.strategy import Holding, Opinion, Strategy
 
 _log = get_logger("strategy")
 _columns = msgspec.json.Decoder(CandleColumns)
+DEFAULT_STOP_ATR = 2.0
 PRICE_DIGITS = 10  # significant ones, of a computed price
 
 
@@ -36,29 +37,32 @@ class Asked:
 
 @dataclass(frozen=True)
 class Subject:
-    """One symbol to judge."""
+    """One symbol to judge. `stop_atr` is the default stop's distance, 0 for none."""
 
     symbol: str
     candles: Candles
     holding: Holding | None
+    stop_atr: float = DEFAULT_STOP_ATR
 
     @cached_property
     def stop(self) -> float | None:
         """The default protective stop of a buy, computed once for all strategies."""
-        return default_stop(self.candles)
+        return default_stop(self.candles, self.stop_atr) if self.stop_atr > 0 else None
 
 
 def evaluate(
     asked: Sequence[Asked],
     market_data: Mapping[str, msgspec.Raw],
     positions: Mapping[str, Held],
+    stop_atr: float = DEFAULT_STOP_ATR,
 ) -> tuple[list[Signal], dict[str, str]]:
     """Signals in order of symbol and strategy, and why a symbol was judged by not all of them."""
     signals: list[Signal] = []
     errors: dict[str, str] = {}
     for symbol, raw in market_data.items():
         try:
-            subject = Subject(symbol, read_columns(raw), _holding(positions.get(symbol)))
+            candles = read_columns(raw)
+            subject = Subject(symbol, candles, _holding(positions.get(symbol)), stop_atr)
         except DataQualityError as exc:
             errors[symbol] = str(exc)
             continue

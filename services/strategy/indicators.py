@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from engine.domain.model import Candles
 
 ATR_PERIOD = 14
-STOP_ATR = 2.0
+RUNNING_SUM_ERROR = 1e-8  # of the largest value so far; doubles lose 1e-16 a step
 
 Floats = NDArray[np.float64]
 
@@ -30,9 +30,22 @@ def crossing(difference: Floats) -> int:
     return 0
 
 
-def default_stop(candles: Candles) -> float | None:
-    """2 ATR(14) below the last close; None where that is no price or cannot be known."""
-    stop = float(candles.close[-1]) - STOP_ATR * atr(candles)
+def may_cross(difference: Floats, margin: Floats) -> NDArray[np.bool_]:
+    """Candles at which `crossing` may be other than 0, where no value is off by over `margin`."""
+    found = np.zeros(len(difference), dtype=np.bool_)
+    before, now, off = difference[:-1], difference[1:], margin[1:]
+    found[1:] = ((before <= off) & (now > -off)) | ((before >= -off) & (now < off))
+    return found
+
+
+def margin_of(values: Floats) -> Floats:
+    """How far a sum that runs over a column may be off at each candle, with room to spare."""
+    return np.maximum.accumulate(np.abs(values)) * RUNNING_SUM_ERROR
+
+
+def default_stop(candles: Candles, multiple: float) -> float | None:
+    """`multiple` ATR(14) below the last close; None where that is no price or cannot be known."""
+    stop = float(candles.close[-1]) - multiple * atr(candles)
     return stop if stop > 0 else None
 
 

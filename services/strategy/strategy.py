@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from engine.domain.model import Action, Candles, Value
 from services.strategy.indicators import ATR_PERIOD
@@ -54,6 +56,10 @@ class Strategy(Generic[P]):
     `judge(candles, holding, parameters)` gives an Opinion, or None for hold; `holding` is None
     when nothing is held. Unless `adds_to_holdings`, a buy of what is held already is dropped; a
     sell of what is not held always is.
+
+    `rows(candles, parameters)` is optional and only makes replays fast: it says of each candle of
+    a whole history whether `judge` may see anything there. Where it says no, `judge` gives None
+    for every window that ends there, whatever is held.
     """
 
     name: str
@@ -62,6 +68,7 @@ class Strategy(Generic[P]):
     min_candles: Callable[[P], int]
     judge: Callable[[Candles, Holding | None, P], Opinion | None]
     adds_to_holdings: bool = False
+    rows: Callable[[Candles, P], NDArray[np.bool_]] | None = None
 
     def needs(self, parameters: P) -> int:
         """How many candles it takes: the strategy's own need, and the default stop's."""

@@ -2,7 +2,8 @@
 
 Candles are served as the file has them, in its order, gaps and repeats included: judging them is
 the engine's. Only what JSON cannot say (a price that is no number) is told as an error. What a
-file lacks is derived: the spread from the configuration, tick and lot from the decimals seen.
+file lacks is derived: the spread from the configuration, tick and lot from the decimals of the
+candles that have closed, so that nothing is known before its time.
 """
 
 from __future__ import annotations
@@ -24,18 +25,31 @@ from services.market_data.feeds.feed import (
 )
 
 MAX_DECIMALS = 10
-SEEN = 5000  # values of a column that decimals are counted in
 
 
 @dataclass(frozen=True)
 class Series:
-    """One symbol's rows, with what is derived from them once."""
+    """One symbol's rows, with what is derived from them once.
+
+    `times` are the open times in order; the most decimals of prices and volumes up to each.
+    """
 
     candles: Candles
     is_ascending: bool
-    tick_size: Decimal
-    lot_size: Decimal
+    times: NDArray[np.int64]
+    price_decimals: NDArray[np.int64]
+    volume_decimals: NDArray[np.int64]
     quote_volume: NDArray[np.float64]
+
+    def steps(self, until_ms: int) -> tuple[Decimal, Decimal]:
+        """Tick and lot, as the candles that opened at or before `until_ms` show them."""
+        row = int(np.searchsorted(self.times, until_ms, side="right")) - 1
+        if row < 0:
+            return step_of_decimals(0), step_of_decimals(0)
+        return (
+            step_of_decimals(int(self.price_decimals[row])),
+            step_of_decimals(int(self.volume_decimals[row])),
+        )
 
     def rows(self, after_ms: int | None, until_ms: int) -> slice | NDArray[np.intp]:
         """Rows whose open time lies after `after_ms` and at or before `until_ms`."""
@@ -99,9 +113,9 @@ class FilesFeed:
         """Symbols with a closed candle, by the quote volume of the last 24 hours."""
         until = now_ms - self._step_ms
         listed = [
-            self._instrument(symbol, series, now_ms)
+            self.instrument(symbol, now_ms)
             for symbol, series in self._series.items()
-            if series.candles.time[series.rows(None, until)].size
+            if series.times[0] <= until
         ]
         return sorted(listed, key=lambda each: (-each.volume_24h, each.symbol))
 
@@ -132,7 +146,8 @@ class FilesFeed:
         opened = float(opens[0]) if opens.size else float("nan")
         if not (np.isfinite(opened) and opened > 0):
             raise DataQualityError("no price: the file has no open for the next candle")
-        return around(opened, self._spread_bps, series.tick_size)
+        tick_size, _ = series.steps(now_ms - self._step_ms)
+        return around(opened, self._spread_bps, tick_size)
 
     def _known(self, symbol: str) -> Series:
         series = self._series.get(symbol)
@@ -140,15 +155,18 @@ class FilesFeed:
             raise NotFound("unknown symbol")
         return series
 
-    def _instrument(self, symbol: str, series: Series, now_ms: int) -> Instrument:
-        rows = series.rows(now_ms - DAY_MS - 1, now_ms - self._step_ms)
-        volume = float(series.quote_volume[rows].sum())
+    def instrument(self, symbol: str, now_ms: int) -> Instrument:
+        """One symbol as it is listed now. Raises NotFound."""
+        series = self._known(symbol)
+        until = now_ms - self._step_ms
+        volume = float(series.quote_volume[series.rows(now_ms - DAY_MS - 1, until)].sum())
+        tick_size, lot_size = series.steps(until)
         return Instrument(
             symbol=symbol,
             volume_24h=Decimal(f"{volume:.2f}"),
             spread_bps=self._spread_bps,
-            tick_size=series.tick_size,
-            lot_size=series.lot_size,
+            tick_size=tick_size,
+            lot_size=lot_size,
             min_notional=MIN_NOTIONAL,
         )
 
@@ -186,24 +204,32 @@ class FilesFeed:
 
 
 def _series(candles: Candles) -> Series:
-    prices = np.concatenate([column[:SEEN] for column in candles.prices()[:4]])
     quote_volume = np.nan_to_num(candles.close * candles.volume, nan=0.0, posinf=0.0, neginf=0.0)
+    order = np.argsort(candles.time, kind="stable")
+    prices = np.max([_decimals(column) for column in candles.prices()[:4]], axis=0)
     return Series(
         candles=candles,
         is_ascending=bool(np.all(np.diff(candles.time) >= 0)),
-        tick_size=step_of_decimals(_decimals(prices)),
-        lot_size=step_of_decimals(_decimals(candles.volume[:SEEN])),
+        times=candles.time[order],
+        price_decimals=np.maximum.accumulate(prices[order]),
+        volume_decimals=np.maximum.accumulate(_decimals(candles.volume)[order]),
         quote_volume=np.maximum(quote_volume, 0.0),
     )
 
 
-def _decimals(values: NDArray[np.float64]) -> int:
-    """The most decimals that a finite value has, up to MAX_DECIMALS."""
-    finite = values[np.isfinite(values)]
-    for decimals in range(MAX_DECIMALS):
-        if np.allclose(finite, np.round(finite, decimals), rtol=1e-12, atol=1e-12):
-            return decimals
-    return MAX_DECIMALS
+def _decimals(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """How many decimals each value has, up to MAX_DECIMALS; 0 for what is not finite."""
+    decimals = np.full(len(values), MAX_DECIMALS, dtype=np.int64)
+    left = np.flatnonzero(np.isfinite(values))
+    decimals[~np.isfinite(values)] = 0
+    for count in range(MAX_DECIMALS):
+        if left.size == 0:
+            break
+        chosen = values[left]
+        fits = np.isclose(chosen, np.round(chosen, count), rtol=1e-12, atol=1e-12)
+        decimals[left[fits]] = count
+        left = left[~fits]
+    return decimals
 
 
 def _check_finite(candles: Candles) -> None:

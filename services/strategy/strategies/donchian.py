@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+import talib
+from numpy.typing import NDArray
+
 from engine.domain.model import Action, Candles
 from services.strategy.indicators import atr, share
 from services.strategy.strategy import (
@@ -48,6 +52,19 @@ def judge(candles: Candles, _holding: Holding | None, parameters: Donchian) -> O
     return None
 
 
+def rows(candles: Candles, parameters: Donchian) -> NDArray[np.bool_]:
+    """Candles that close outside the range before them; a maximum has no error."""
+    found = np.zeros(len(candles), dtype=np.bool_)
+    if len(candles) <= max(parameters.entry, parameters.exit):
+        return found
+    top, bottom = (
+        talib.MAX(candles.high, parameters.entry),
+        talib.MIN(candles.low, parameters.exit),
+    )
+    found[1:] = (candles.close[1:] > top[:-1]) | (candles.close[1:] < bottom[:-1])
+    return found
+
+
 def _opinion(candles: Candles, action: Action, beyond: float, reason: str) -> Opinion:
     strength = share(beyond, FULL_BREAK_ATR * atr(candles))
     return Opinion(action=action, confidence=confidence(strength), reason=reason)
@@ -59,4 +76,5 @@ STRATEGY = Strategy(
     parameters=Donchian,
     min_candles=lambda parameters: max(parameters.entry, parameters.exit) + 2,
     judge=judge,
+    rows=rows,
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import talib
+from numpy.typing import NDArray
 
 from engine.domain.model import Action, Candles
-from services.strategy.indicators import atr, crossing, share
+from services.strategy.indicators import atr, crossing, margin_of, may_cross, share
 from services.strategy.strategy import (
     Holding,
     Opinion,
@@ -51,10 +53,18 @@ def judge(candles: Candles, _holding: Holding | None, parameters: SmaCross) -> O
     )
 
 
+def rows(candles: Candles, parameters: SmaCross) -> NDArray[np.bool_]:
+    """Candles at which the averages may have crossed."""
+    close = candles.close
+    gap = talib.SMA(close, parameters.fast) - talib.SMA(close, parameters.slow)
+    return may_cross(gap, margin_of(close))
+
+
 STRATEGY = Strategy(
     name="sma_cross",
     version="1",
     parameters=SmaCross,
     min_candles=lambda parameters: parameters.slow + 1,
     judge=judge,
+    rows=rows,
 )

@@ -1,0 +1,108 @@
+"""What is computed over whole columns says the same as the window that a cycle judges."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.domain import quality
+from engine.domain.model import Candles
+from engine.settings import Settings, decision_limits
+from services.strategy.strategies import BUILT_IN
+from services.strategy.strategy import Strategy
+
+STEP = 3600
+WITH_ROWS = [each for each in BUILT_IN if each.rows is not None]
+SMALL = {"sma_cross": {"fast": 3, "slow": 7}, "donchian": {"entry": 5, "exit": 3}}
+
+
+def walk(seed: int, count: int, size: float) -> Candles:
+    """A random walk on a coarse grid, so that values often tie."""
+    random = np.random.default_rng(seed)
+    close = 100 + np.cumsum(random.integers(-3, 4, count)) * size
+    close = np.maximum(np.round(close, 2), 1.0)
+    start = np.concatenate(([close[0]], close[:-1]))
+    high = np.maximum(start, close) + random.integers(0, 3, count) * size
+    low = np.maximum(np.minimum(start, close) - random.integers(0, 3, count) * size, 0.5)
+    time = np.arange(count, dtype=np.int64) * STEP * 1000
+    return Candles(time, start, high, low, close, np.ones(count))
+
+
+def window(candles: Candles, row: int, length: int) -> Candles:
+    """What a cycle sees after the candle of `row` has closed."""
+    begin = max(row + 1 - length, 0)
+    return Candles(
+        candles.time[begin : row + 1], *(each[begin : row + 1] for each in candles.prices())
+    )
+
+
+@pytest.mark.parametrize("strategy", WITH_ROWS, ids=lambda each: each.name)
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    size=st.sampled_from([0.01, 0.1, 0.5]),
+    length=st.integers(16, 80),
+    spike=st.sampled_from([1.0, 1e3, 1e7]),
+)
+def test_no_window_has_an_opinion_where_the_columns_see_nothing(
+    strategy: Strategy[Any], seed: int, size: float, length: int, spike: float
+) -> None:
+    candles = walk(seed, 120, size)
+    candles.close[20] *= spike
+    candles.high[20] *= spike
+    parameters = strategy.parse(SMALL[strategy.name])
+    assert strategy.rows is not None
+    rows = strategy.rows(candles, parameters)
+    seen = [
+        row
+        for row in range(strategy.needs(parameters) - 1, len(candles))
+        if strategy.judge(window(candles, row, length), None, parameters) is not None
+    ]
+    assert all(rows[row] for row in seen)
+
+
+def test_the_columns_leave_most_candles_out() -> None:
+    """Else they would hold without being of any use."""
+    candles = walk(7, 2000, 0.1)
+    for strategy in WITH_ROWS:
+        assert strategy.rows is not None
+        assert strategy.rows(candles, strategy.parse({})).mean() < 0.25
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    length=st.integers(2, 40),
+    row=st.integers(0, 59),
+    fault=st.tuples(
+        st.sampled_from(["open", "high", "low", "close", "volume"]),
+        st.sampled_from([0.0, -1.0, 1.0, 1e6, float("nan"), float("inf"), 101.0]),
+    )
+    | st.tuples(st.just("time"), st.sampled_from([0, 3_600_000, 3_601_000])),
+    frozen=st.sampled_from([1, 3, 24]),
+)
+def test_a_window_of_unsuspicious_candles_has_no_fault(
+    seed: int, length: int, row: int, fault: tuple[str, float], frozen: int
+) -> None:
+    candles = walk(seed, 60, 0.1)
+    column, value = fault
+    getattr(candles, column)[row] = value
+    limits = msgspec.structs.replace(
+        decision_limits(Settings()).quality, frozen_candles=frozen, max_gaps=0
+    )
+    good = quality.unsuspicious(candles, timeframe_s=STEP, limits=limits)
+    for last in range(1, len(candles)):
+        begin = max(last + 1 - length, 0)
+        if not good[begin : last + 1].all():
+            continue
+        now = datetime.fromtimestamp(0, UTC) + timedelta(
+            milliseconds=int(candles.time[last]) + STEP * 1000
+        )
+        seen = window(candles, last, length)
+        assert quality.judge(seen, timeframe_s=STEP, market_time=now, limits=limits, need=1) is None
