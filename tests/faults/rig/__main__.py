@@ -18,7 +18,7 @@ from tests.faults.rig.world import ROOT
 
 RESULT = ROOT / "bench" / "results" / "faults.md"
 ROUNDS = 8
-FAULT_S = 30.0
+FAULT_S = 40.0
 
 
 def main() -> int:

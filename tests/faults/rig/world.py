@@ -67,7 +67,7 @@ def settings(interval: float, seed: int) -> dict[str, Any]:
     return {
         "trading_engine": {
             "cycle_interval": interval,
-            "batch_size": 4,
+            "batch_size": 8,
             "candles": 60,
             "max_position_size_pct": 0.2,
             "max_risk_per_trade": 0.02,
@@ -83,8 +83,8 @@ def settings(interval: float, seed: int) -> dict[str, Any]:
         },
         "celery": {"soft_time_limit_s": 20, "time_limit_s": 25, "visibility_timeout_s": 30},
         "risk": {
-            "max_open_positions": dice.choice([8, 12, 16]),
-            "max_order_notional": dice.choice(["6000", "25000"]),
+            "max_open_positions": dice.choice([12, 16, 24]),
+            "max_order_notional": dice.choice(["3000", "6000"]),
             "min_cash": 0,
             "max_portfolio_risk": dice.choice([0.02, 0.15]),
             "max_gross_exposure": dice.choice([0.5, 1.0]),
