@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = (
-    *("up", "test", "format", "lint", "types", "bench", "conform", "audit"),
+    *("up", "test", "format", "lint", "types", "bench", "conform", "audit", "replay"),
     *("compose-env", "compose-check"),
 )
 

@@ -91,7 +91,7 @@ class FilesFeed:
         self._check_length()
         closes = self._opens + self._step_ms
         # Beyond the last open there is no next open to quote.
-        self._nows = closes[closes <= self._opens[-1]]
+        self._nows: NDArray[np.int64] = closes[closes <= self._opens[-1]]
         self.end_ms: int | None = int(self._nows[-1])
         self.start_ms = self._first_now(history) if start_ms is None else self._given(start_ms)
 
@@ -138,16 +138,29 @@ class FilesFeed:
         _check_finite(chosen)
         return chosen
 
+    @property
+    def nows(self) -> NDArray[np.int64]:
+        """Every now there is: the closes that a further open follows."""
+        return self._nows
+
+    def coming(self, now_ms: int) -> int:
+        """When the market's next candle opens; `now_ms` is at most `end_ms`."""
+        return int(self._opens[int(np.searchsorted(self._opens, now_ms, side="left"))])
+
     def prices(self, symbol: str, now_ms: int) -> Prices:
         """The open of the market's next candle, with the configured spread around it."""
+        tick_size, _ = self._known(symbol).steps(now_ms - self._step_ms)
+        return around(self.next_open(symbol, now_ms), self._spread_bps, tick_size)
+
+    def next_open(self, symbol: str, now_ms: int) -> float:
+        """The open of the market's next candle. Raises NotFound, and DataQualityError for none."""
         series = self._known(symbol)
-        coming = int(self._opens[int(np.searchsorted(self._opens, now_ms, side="left"))])
+        coming = self.coming(now_ms)
         opens = series.candles.open[series.rows(coming - 1, coming)]
         opened = float(opens[0]) if opens.size else float("nan")
         if not (np.isfinite(opened) and opened > 0):
             raise DataQualityError("no price: the file has no open for the next candle")
-        tick_size, _ = series.steps(now_ms - self._step_ms)
-        return around(opened, self._spread_bps, tick_size)
+        return opened
 
     def _known(self, symbol: str) -> Series:
         series = self._series.get(symbol)

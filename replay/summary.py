@@ -1,0 +1,46 @@
+"""A replay's outcome in a few lines."""
+
+from __future__ import annotations
+
+from replay.options import Options
+from replay.results import Results, metrics
+from replay.runner import Runner
+
+PERCENT = ("total_return", "cagr", "volatility", "max_drawdown", "win_rate", "exposure")
+
+
+def summary(runner: Runner, results: Results, options: Options) -> str:
+    """The metrics, what stopped the trading, and where the files are."""
+    first, last = results.points[0].time, results.points[-1].time
+    limits = runner.limits
+    about = (
+        f"{len(runner.history.candles)} symbols, {limits.timeframe}, "
+        f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC, "
+        f"{len(runner.history.nows)} decisions"
+    )
+    lines = [
+        about,
+        *(f"{name:18} {figure(name, value)}" for name, value in shown_metrics(results).items()),
+    ]
+    lines += [f"{latch.level.value}: {latch.detail}" for latch in runner.record.latches]
+    skips = ", ".join(f"{word} {count}" for word, count in runner.record.skips.most_common(5))
+    if skips:
+        lines.append(f"not traded on: {skips} (symbol-moments)")
+    return "\n".join([*lines, f"written to {options.out}", ""])
+
+
+def shown_metrics(results: Results) -> dict[str, object]:
+    """The metrics without their groups."""
+    named = metrics(results).items()
+    return {name: value for name, value in named if not isinstance(value, dict)}
+
+
+def figure(name: str, value: object) -> str:
+    """A metric in words; a dash for one without meaning."""
+    if value is None:
+        return "-"
+    if name == "longest_drawdown_s" and isinstance(value, float):
+        return f"{value / 86400:,.1f} days"
+    if name in PERCENT and isinstance(value, float):
+        return f"{value:.2%}"
+    return f"{value:,.4f}" if isinstance(value, float) else str(value)
