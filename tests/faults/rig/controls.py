@@ -27,7 +27,7 @@ def run_controls(base: Path, names: list[str], seed: int) -> int:
         life = Life(base / f"bug-{name}", seed, bug=name, slow=False, themes=themes)
         counts = life.run(ROUNDS, FAULT_S)
         caught = [line for line in counts.breaches if not line.startswith(UNHEALTHY)]
-        first = caught[0] if caught else "NOT CAUGHT"
+        first = caught[0] if caught else f"NOT CAUGHT {counts.breaches}"
         sys.stdout.write(f"{name}: round {counts.rounds + 1}, {counts.seconds:.0f} s: {first}\n")
         sys.stdout.flush()
         if not caught:
