@@ -10,10 +10,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-WIDTH, HEIGHT = 960, 240
-LEFT, RIGHT, TOP, BOTTOM = 72, 8, 8, 24
+WIDTH, HEIGHT = 960, 300
+LEFT, RIGHT, TOP, BOTTOM = 8, 8, 28, 28
 MOST_POINTS = 1200
-TICKS = 4
+TICKS = 3
 
 Floats = NDArray[np.float64]
 
@@ -43,7 +43,7 @@ def line_chart(
     frame = _Frame.around(at, level)
     keep = _thinned(level)
     path = " ".join(f"{frame.x(at[i]):.1f},{frame.y(level[i]):.1f}" for i in keep)
-    body = [_grid(frame, percent=percent), _dates(frame, times)]
+    body = [_grid(frame), _dates(frame, times)]
     if filled:
         base = frame.y(frame.high)
         first, last = frame.x(at[0]), frame.x(at[-1])
@@ -52,6 +52,7 @@ def line_chart(
         )
     body.append(f'<polyline class="line" points="{path}"/>')
     body += [_marker(frame, marker) for marker in markers]
+    body.append(_values(frame, percent=percent))
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escaped(label)}">'
         f"{''.join(body)}</svg>"
@@ -108,17 +109,24 @@ def _thinned(level: Floats) -> list[int]:
     return sorted(keep)
 
 
-def _grid(frame: _Frame, *, percent: bool) -> str:
-    lines = []
-    for number in range(TICKS + 1):
-        value = frame.low + (frame.high - frame.low) * number / TICKS
-        y = frame.y(value)
-        text = f"{value:.1%}" if percent else f"{value:,.6g}"
-        lines.append(
-            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{text}</text>'
-        )
-    return "".join(lines)
+def _levels(frame: _Frame) -> list[float]:
+    return [frame.low + (frame.high - frame.low) * number / TICKS for number in range(TICKS + 1)]
+
+
+def _grid(frame: _Frame) -> str:
+    heights = (f"{frame.y(value):.1f}" for value in _levels(frame))
+    return "".join(
+        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>' for y in heights
+    )
+
+
+def _values(frame: _Frame, *, percent: bool) -> str:
+    """What the lines of the grid stand for, above them, so that no width is lost on a phone."""
+    return "".join(
+        f'<text class="value" x="{LEFT}" y="{frame.y(value) - 4:.1f}">'
+        f"{f'{value:z.1%}' if percent else f'{value:,.6g}'}</text>"
+        for value in _levels(frame)
+    )
 
 
 def _dates(frame: _Frame, times: Sequence[datetime]) -> str:

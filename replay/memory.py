@@ -66,6 +66,11 @@ class Memory:
         if placed.fills:
             self._throttle(past, order)
 
+    def has_levels(self, symbol: str) -> bool:
+        """Whether an entry of what is held has a stop or a target of its own."""
+        entries = self._past[symbol].entries if symbol in self._past else []
+        return any(e.stop_price is not None or e.target_price is not None for e in entries)
+
     def symbol_facts(self, symbols: Iterable[str], now: datetime) -> dict[str, SymbolFacts]:
         """What the per-symbol rules need to know."""
         return {symbol: self._facts(symbol, now) for symbol in symbols}

@@ -28,7 +28,8 @@ font:15px/1.45 system-ui,sans-serif}
 h1{font-size:1.4rem;margin:.2rem 0}h2{font-size:1.05rem;margin:1.6rem 0 .4rem}
 p{margin:.2rem 0;color:var(--faint)}
 svg{width:100%;height:auto;display:block}
-svg text{fill:var(--faint);font-size:12px}.grid{stroke:var(--edge)}
+svg text{fill:var(--faint);font-size:12px}
+.value{paint-order:stroke;stroke:var(--paper);stroke-width:4px}.grid{stroke:var(--edge)}
 .line{fill:none;stroke:var(--line);stroke-width:1.5}.area{fill:var(--down);opacity:.2}
 .entry{fill:var(--up)}.exit{fill:var(--down)}
 .wide{overflow-x:auto}
@@ -39,7 +40,7 @@ table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.85re
 th,td{padding:3px 8px;text-align:right;border-bottom:1px solid var(--edge);white-space:nowrap}
 th:first-child,td:first-child{text-align:left}
 .gain{color:var(--up)}.loss{color:var(--down)}
-@media(max-width:600px){svg text{font-size:24px}body{padding:10px}}
+@media(max-width:600px){svg text{font-size:26px}body{padding:10px}}
 """
 
 
@@ -49,10 +50,9 @@ def report_html(runner: Runner, results: Results) -> str:
     first, last = results.points[0].time, results.points[-1].time
     symbols = sorted(runner.history.candles)
     title = f"Replay of {symbols[0] if len(symbols) == 1 else f'{len(symbols)} symbols'}"
-    about = (
-        f"{strategies} · {runner.limits.timeframe} · {first:%Y-%m-%d %H:%M} to "
-        f"{last:%Y-%m-%d %H:%M} UTC · {runner.limits.account_currency}"
-    )
+    span = f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
+    known = (strategies, runner.limits.timeframe, span, runner.limits.account_currency)
+    about = " · ".join(part for part in known if part)
     parts = [
         f"<h1>{escaped(title)}</h1>",
         f"<p>{escaped(about)}</p>",
@@ -107,7 +107,7 @@ def _months(points: Sequence[Point]) -> str:
     for month in sorted(last):
         returns[month], before = last[month] / before - 1.0, last[month]
     years = sorted({year for year, _ in last})
-    rows = [["Year", *MONTHS, "Year's"]]
+    rows = [["Year", *MONTHS, "All"]]
     for year in years:
         known = [returns.get((year, month)) for month in range(1, 13)]
         total = float(np.prod([1.0 + value for value in known if value is not None]) - 1.0)

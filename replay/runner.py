@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -112,6 +112,8 @@ class Runner:
         """Positions whose exit level the new candle touched, sold where it was touched."""
         if not self._options.exits_at_touch or not self.account.account.holdings:
             return
+        if not self._has_levels(self.account.account.holdings):
+            return
         snapshot = self.account.snapshot(cycle.now)
         symbols = [position.symbol for position in snapshot.positions]
         desk = self._desk(cycle, snapshot, [], self._windows(cycle, symbols))
@@ -128,6 +130,13 @@ class Runner:
                 found.append(intent)
                 quotes[position.symbol] = Quote(bid=price, ask=price, last=price, as_of=cycle.now)
         self._allocate(cycle, desk, found, quotes, {}, at_touch=True)
+
+    def _has_levels(self, held: Iterable[str]) -> bool:
+        """Whether anything that is held can be touched at all."""
+        plan = self.limits.exits
+        if plan.stop is not None or plan.target is not None or plan.trailing is not None:
+            return True
+        return any(self.account.memory.has_levels(symbol) for symbol in held)
 
     def _cycle(self, cycle: Moment, due: list[str]) -> None:
         held = sorted(self.account.account.holdings)

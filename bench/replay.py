@@ -1,0 +1,84 @@
+"""Candles a second of a replay, beside the package backtesting on the same data and strategy.
+
+`./dev bench replay --data PATH [--backtesting PYTHON]`: PYTHON is that of an environment with
+backtesting==0.6.6 and ta-lib. Both are measured in CPU seconds of one process, after reading.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from engine.domain.model import Candles
+from replay.history import History, load
+from replay.options import Options, read_options
+from replay.results import results_of
+from replay.runner import Runner
+from replay.terms import limits_of, strategies_of, terms_of
+
+SIDE = Path(__file__).with_name("backtesting_side.py")
+RESULT = Path(__file__).parent / "results" / "replay.md"
+LEAST = 100
+STRATEGY = ("--strategy", "sma_cross", "--cash", "10000000", "--fee", "0.002", "--sizing")
+WAYS = {
+    "all symbols in one account, no limits": ("fraction=0.05", "--limits", "none"),
+    "all symbols in one account, every rule and a stop": ("risk=0.01", "--stop", "atr=2"),
+}
+
+
+def seconds_of(options: Options, candles: dict[str, Candles]) -> float:
+    started = time.process_time()
+    limits, terms = limits_of(options, candles), terms_of(options)
+    history = History(candles, options, limits)
+    runner = Runner(options, history, limits, terms, strategies_of(options))
+    runner.run(lambda _done, _total: None)
+    results_of(runner.account)
+    return time.process_time() - started
+
+
+def backtesting_seconds(python: str, candles: dict[str, Candles]) -> float:
+    names = ("Open", "High", "Low", "Close", "Volume")
+    history = [
+        (
+            rows.time.tolist(),
+            {name: column.tolist() for name, column in zip(names, rows.prices(), strict=True)},
+        )
+        for rows in candles.values()
+    ]
+    done = subprocess.run(
+        [python, str(SIDE)], input=json.dumps(history), capture_output=True, text=True, check=True
+    )
+    return float(json.loads(done.stdout)["seconds"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="./dev bench replay")
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--backtesting", metavar="PYTHON")
+    given = parser.parse_args()
+    lines = ["| run | candles | CPU s | candles a second |", "|---|---|---|---|"]
+    total, candles = 0, {}
+    for name, way in WAYS.items():
+        options = read_options(["--data", given.data, *STRATEGY, *way], os.environ)
+        candles = {symbol: rows for symbol, rows in load(options).items() if len(rows) > LEAST}
+        total = int(np.sum([len(rows) for rows in candles.values()]))
+        spent = seconds_of(options, candles)
+        lines.append(f"| {name} | {total} | {spent:.2f} | {total / spent:,.0f} |")
+    if given.backtesting:
+        spent = backtesting_seconds(given.backtesting, candles)
+        row = f"| backtesting 0.6.6, one symbol after another | {total} | {spent:.2f} |"
+        lines.append(f"{row} {total / spent:,.0f} |")
+    text = "\n".join(lines) + "\n"
+    RESULT.write_text(text, encoding="utf-8")
+    sys.stdout.write(text)
+
+
+if __name__ == "__main__":
+    main()
