@@ -102,6 +102,9 @@ class History:
         self.first_close = {
             symbol: int(rows.time.min()) + self.step_ms for symbol, rows in candles.items()
         }
+        self._suspects: NDArray[np.int64] = np.sum(
+            [self._is_suspect(symbol) for symbol in candles], axis=0
+        )
         self._listed: dict[str, Instrument] = {}
         self._listed_at = 0
 
@@ -130,6 +133,10 @@ class History:
                     series.time[begin:end], *(column[begin:end] for column in series.prices())
                 )
         return self._judged(symbol, now_ms)
+
+    def has_suspects(self, step: int) -> bool:
+        """Whether any symbol may be unfit to be traded on at this now."""
+        return bool(self._suspects[step] > 0)
 
     def bad_symbols(self, step: int, now_ms: int, symbols: list[str]) -> int:
         """How many of the symbols cannot be traded on now."""
@@ -234,6 +241,22 @@ class History:
             ends=np.searchsorted(series.time, self.nows - self.step_ms, side="right"),
             suspicious=np.concatenate(([0], np.cumsum(~good))),
         )
+
+    def _is_suspect(self, symbol: str) -> NDArray[np.int64]:
+        """For each now 1 where a listed symbol is not known to be sound, else 0."""
+        rows, series = self._rows[symbol], self.candles[symbol]
+        listed = self.nows >= self.first_close[symbol]
+        if rows is None:
+            return listed.astype(np.int64)
+        begins = np.maximum(rows.ends - self.limits.candles, 0)
+        newest = series.time[np.maximum(rows.ends - 1, 0)] + self.step_ms
+        sound: NDArray[np.bool_] = (
+            (rows.ends - begins >= LEAST_HISTORY)
+            & (rows.suspicious[rows.ends] == rows.suspicious[begins])
+            & (newest == self.nows)
+        )
+        found: NDArray[np.int64] = (listed & ~sound).astype(np.int64)
+        return found
 
     def _instants(self) -> NDArray[np.int64]:
         """The moments of decision: as a deployment's cycles, or from the first candles on."""

@@ -276,7 +276,7 @@ class Runner:
 
     def _is_distrusted(self, cycle: Moment) -> bool:
         """Whether too many of the symbols a cycle would work on have unusable candles."""
-        if not self.limits.risk.is_enforced:
+        if not self.limits.risk.is_enforced or not self.history.has_suspects(cycle.step):
             return False
         held = sorted(self.account.account.holdings)
         chosen = self._select(cycle, held, sorted(self.history.candles))
@@ -298,7 +298,8 @@ class Runner:
         if not found or desk.snapshot is None:
             return
         may_enter = desk.may_enter and self.state is TradingState.ACTIVE
-        if may_enter and not at_touch and self._is_distrusted(cycle):
+        is_entry = any(not intent.is_exit for intent in found)
+        if may_enter and is_entry and self._is_distrusted(cycle):
             may_enter = False
         facts = self.account.memory.allocation_facts(
             tuple(found), self.state, cycle.now, self.account.account.holdings

@@ -110,6 +110,19 @@ def test_limits_of_the_configuration_bind_and_are_named(tmp_path: Path) -> None:
     assert decision["binding_rule"] == "max_risk_per_trade"
 
 
+def test_with_too_many_bad_symbols_nothing_is_entered(tmp_path: Path) -> None:
+    good = flat_then(BREAKOUT, (102, 104, 102, 104), (104, 106, 104, 105))
+    keep = np.arange(len(good)) != 15
+    bad = Candles(good.time[keep], *(column[keep] for column in good.prices()))
+    options = ("--strategy", "donchian", "--param", "entry=3", "exit=2", "--sizing", "fraction=1")
+    bound = []
+    for others in ({}, {"B/USD": bad, "C/USD": bad}):
+        path = write(tmp_path / "a.parquet", {"A/USD": good, **others})
+        lines = replayed(path, *options).runner.record.lines
+        bound.append([line["binding_rule"] for line in lines if line["kind"] == "decision"])
+    assert bound == [["max_risk_per_trade"], ["degraded"]]
+
+
 def test_a_loss_of_the_account_latches_for_the_rest(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", {"A/USD": waves(3, 400)})
     environ = {"RISK__MAX_DRAWDOWN": "0.0001", "QUALITY__MAX_SPIKE": "9"}
