@@ -1,0 +1,3 @@
+"""What a campaign must have seen, or it proves less than it seems to."""
+
+EXPECTED: frozenset[str] = frozenset()
