@@ -22,7 +22,7 @@ from tests.faults.rig.proxy import SentOrder
 EXACT = Context(prec=80)
 ZERO = Decimal(0)
 LEGAL_LATCHES = frozenset({"operator"})
-STATE_MARGIN_S = 2.0
+STATE_MARGIN_S = 8.0  # a change may wait so long for the lock of a process that is frozen
 TRIES = 3
 Row = sqlite3.Row
 

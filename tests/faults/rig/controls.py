@@ -8,9 +8,9 @@ from pathlib import Path
 from engine.failpoints import BUGS
 from tests.faults.rig.rounds import Life
 
-ROUNDS = 6
+ROUNDS = 8
 UNHEALTHY = ("unclean", "unhealed")  # a machine under load may be just slow
-FAULT_S = 25.0
+FAULT_S = 20.0
 THEME_OF = {
     "release_on_timeout": "network",
     "retry_post": "network",
@@ -24,7 +24,14 @@ def run_controls(base: Path, names: list[str], seed: int) -> int:
     missed = []
     for name in names or BUGS:
         themes = (THEME_OF.get(name, "workers"),)
-        life = Life(base / f"bug-{name}", seed, bug=name, slow=False, themes=themes)
+        life = Life(
+            base / f"bug-{name}",
+            seed,
+            bug=name,
+            slow=False,
+            themes=themes,
+            drills_each_round=name == "no_state_recheck",
+        )
         counts = life.run(ROUNDS, FAULT_S)
         caught = [line for line in counts.breaches if not line.startswith(UNHEALTHY)]
         first = caught[0] if caught else f"NOT CAUGHT {counts.breaches}"

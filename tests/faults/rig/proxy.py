@@ -105,7 +105,7 @@ class Proxy:
             back = await _Backend.connect(self._target)
             while await self._exchange(reader, writer, back):
                 pass
-        except (OSError, asyncio.IncompleteReadError, ValueError, asyncio.CancelledError):
+        except (OSError, asyncio.IncompleteReadError, ValueError):
             _abort(writer)
         finally:
             for each in (writer, None if back is None else back.writer):

@@ -19,7 +19,7 @@ from tests.faults.rig.checks import Files, Halt, Limits, breaches, decisions, la
 from tests.faults.rig.counts import Counts
 from tests.faults.rig.intruder import intrude, intrude_late
 from tests.faults.rig.ledger_view import LedgerView, is_level
-from tests.faults.rig.world import ROOT, World
+from tests.faults.rig.world import ROOT, WORKERS, World
 
 ARMING = (
     "B0:0.07,B1:0.08,B2:0.12,B3:0.1,B3:0.1:stop,B4:0.12,B5:0.13,B6:0.14,B7:0.12,B8:0.15,"
@@ -46,11 +46,13 @@ class Life:
         bug: str = "",
         slow: bool | None = None,
         themes: Sequence[str] = THEMES,
+        drills_each_round: bool = False,
     ) -> None:
         self.seed = seed
         self.counts = Counts(seeds=[seed])
         self.is_slow = seed % SLOW_EACH == 0 if slow is None else slow
         self._themes = themes
+        self._drills_each_round = drills_each_round
         self._dice = random.Random(f"{seed}/life")  # noqa: S311 - no secret
         self._halts: list[Halt] = []
         interval = SLOW_S if self.is_slow else FAST_S
@@ -96,13 +98,15 @@ class Life:
             else:
                 self._cycle(chaos, until)
             if halting and time.monotonic() > until - fault_s / 3:
-                self._halt(chaos)
+                self._halt()
                 halting = False
         self._heal(chaos)
         if is_scheduled:
             self._unschedule()
         self.world.wait(lambda: not self._view.running(), 60, lambda: "no cycle is open")
         self._clean()
+        if number % 2 == 0 or self._drills_each_round:
+            self._drill()
         intrude(self.world, self.counts)
         self._judge()
         self.counts.rounds += 1
@@ -137,37 +141,55 @@ class Life:
         except requests.RequestException:
             return False
 
-    def _halt(self, chaos: Chaos) -> None:
+    def _halt(self) -> None:
         """The kill switch while orders are on their way; in half the cases without Redis."""
         without_redis = self._dice.random() < 0.5
-        self._await_orders(chaos)
+        self._await_orders(6)
         if without_redis:
             self.world.supervisor.pause("redis")
+        try:
+            self._throw_switch()
+        finally:
+            if without_redis:
+                time.sleep(1)
+                self.world.supervisor.go_on("redis")
+
+    def _throw_switch(self) -> None:
         asked = time.time()
         try:
             answer = self.world.post("/halt", {"reason": "drill"}, 10)
         except requests.RequestException:
             return
-        finally:
-            if without_redis:
-                time.sleep(1)
-                self.world.supervisor.go_on("redis")
         answered = time.time()
         sides = answer.json() if answer.ok else {}
         if sides.get("ledger") == "confirmed" and sides.get("execution") == "confirmed":
             self._halts.append(Halt(asked, answered, float("inf")))
             self.counts.halt_answers.append(answered - asked)
 
-    def _await_orders(self, chaos: Chaos) -> None:
-        """A cycle whose orders are about to leave."""
+    def _drill(self) -> None:
+        """All worker processes stand still when the halt comes, and go on after its answer."""
+        if not self._await_orders(15):
+            return
+        supervisor = self.world.supervisor
+        for name in WORKERS:
+            for pid in supervisor.children(name):
+                supervisor.freeze(pid, "worker child at a halt", 20)
+        self._throw_switch()
+        supervisor.thaw_all()
+        self.world.wait(lambda: not self._view.running(), 60, lambda: "no cycle is open")
+        self.world.wait(self._is_active, 30, lambda: f"trading is allowed: {self._state()}")
+
+    def _await_orders(self, seconds: float) -> bool:
+        """A cycle whose orders are about to leave; whether there was one in time."""
         with suppress(requests.RequestException, *PUBLISHING):
             self.world.post("/cycle", {})
-        until = time.monotonic() + 6
+        until = time.monotonic() + seconds
         while time.monotonic() < until:
             running = self._view.running()
             if running and self._view.orders_of(running[0]):
-                return
-            time.sleep(0.02)
+                return True
+            time.sleep(0.005)
+        return False
 
     def _heal(self, chaos: Chaos) -> None:
         chaos.heal()
