@@ -17,6 +17,8 @@ THEME_OF = {
     "success_on_404": "network",
     "snapshot_before_reconcile": "all",
 }
+# The service alone is asked, at a world's end: one round is as good as ten.
+ROUNDS_OF = {"no_valid_until": 1}
 
 
 def run_controls(base: Path, names: list[str], seed: int) -> int:
@@ -32,7 +34,7 @@ def run_controls(base: Path, names: list[str], seed: int) -> int:
             themes=themes,
             drills_each_round=name == "no_state_recheck",
         )
-        counts = life.run(ROUNDS, FAULT_S)
+        counts = life.run(ROUNDS_OF.get(name, ROUNDS), FAULT_S)
         caught = [line for line in counts.breaches if not line.startswith(UNHEALTHY)]
         first = caught[0] if caught else f"NOT CAUGHT {counts.breaches}"
         sys.stdout.write(f"{name}: round {counts.rounds + 1}, {counts.seconds:.0f} s: {first}\n")
