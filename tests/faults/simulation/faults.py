@@ -71,8 +71,9 @@ class Faults:
 
     dice: random.Random
     rates: dict[str, float] = field(default_factory=dict)
-    focus: frozenset[tuple[str, str]] = frozenset()
+    focus: dict[tuple[str, str], float] = field(default_factory=dict)  # (step, kind) -> chance
     pace: float = 1.0  # how slow the services of this run are
+    freeze_s: tuple[float, float] = (5.0, 300.0)
     healed: bool = False
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -85,16 +86,17 @@ class Faults:
         rates = {
             kind: min(rate * scale, 0.9) for kind, rate in KINDS.items() if dice.random() < share
         }
-        focus = frozenset(
-            _focus(dice) for _ in range(dice.randrange(FOCUS_MOST + 1) if share > 0 else 0)
-        )
+        focus = {
+            _focus(dice): FOCUS_RATE
+            for _ in range(dice.randrange(FOCUS_MOST + 1) if share > 0 else 0)
+        }
         return cls(dice=dice, rates=rates, focus=focus, pace=dice.choice(PACES))
 
     def has(self, kind: str, step: str = "") -> bool:
         """Whether it happens this time, at this step."""
         if self.healed:
             return False
-        rate = FOCUS_RATE if (step, kind) in self.focus else self.rates.get(kind)
+        rate = self.focus.get((step, kind), self.rates.get(kind))
         if rate is None or self.dice.random() >= rate:
             return False
         self.counts[kind] += 1

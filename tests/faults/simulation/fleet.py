@@ -137,6 +137,7 @@ class Fleet:
         faults = self._gate.faults
         if faults.has("lost_message"):
             self._gate.note(f"message {message.name} is lost")
+            self._gate.seen[f"lost the message {message.name}"] += 1
             return
         if faults.has("late_message"):
             delay_s += faults.between(0.5, 90.0)
@@ -228,6 +229,7 @@ class Fleet:
         if chord.waiting == 0 and not chord.is_broken:
             if self._gate.faults.has("lost_message"):
                 self._gate.note(f"the body {chord.body.name} of a chord is lost")
+                self._gate.seen[f"lost the chord's body {chord.body.name}"] += 1
                 return
             self.send(chord.body)
 

@@ -9,13 +9,15 @@ from unittest import mock
 
 import structlog
 
-from engine import failpoints, reconcile
+from engine import failpoints, reconcile, watch
 from engine.control import cycles as cycle_control
 from engine.control import halt as halt_control
 from engine.pipeline import open_cycle, steps
+from engine.watch import Repair
 from tasks import batch as batch_tasks
 from tasks import cycle as cycle_tasks
 from tasks import upkeep as upkeep_tasks
+from tests.faults.simulation.history import VARYING
 
 if TYPE_CHECKING:
     from tests.faults.simulation.world import World
@@ -48,6 +50,7 @@ def patched(world: World) -> Iterator[None]:
             (cycle_tasks, "publish_batches", fleet.publish_batches),
             (cycle_tasks, "publish_orders", fleet.publish_orders),
             (upkeep_tasks, "flow", fleet),
+            (upkeep_tasks, "repairs", _counted(world)),
             (halt_control, "in_parallel", world.operator.side_by_side),
             (steps, "time", SimulatedTime(lambda: scheduler.now_s)),
             (cycle_control, "uuid", CountedIds(lambda: scheduler.steps)),
@@ -58,6 +61,18 @@ def patched(world: World) -> Iterator[None]:
         stack.enter_context(failpoints.observed(world.reached))
         stack.enter_context(logging_to(world.note if world.is_traced else None))
         yield
+
+
+def _counted(world: World) -> Callable[..., tuple[Repair, ...]]:
+    """`watch.repairs`, with each repair counted."""
+
+    def repairs(*given: Any) -> tuple[Repair, ...]:
+        found = watch.repairs(*given)
+        for repair in found:
+            world.history.seen[f"repair {repair.kind}: {VARYING.sub('#', repair.why)}"] += 1
+        return found
+
+    return repairs
 
 
 def _same_hash(_settings: object) -> str:

@@ -5,6 +5,7 @@ A transaction of the ledger is one step; a call of a service is two: its effect,
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -57,6 +58,7 @@ class Gate:
     trace: Callable[[str], None] | None = None
     down: dict[str, str] = field(default_factory=dict)  # service -> refused | silent
     on_kill: Callable[[Process], None] = lambda _process: None
+    seen: Counter[str] = field(default_factory=Counter)
 
     @property
     def pace(self) -> float:
@@ -82,14 +84,21 @@ class Gate:
         faults, is_hot = self.faults, name in SENDERS
         if faults.has(kind, name) or (is_hot and faults.has("kill_sender")):
             self.note(f"KILLED {where} {name}")
+            self._count(f"killed {where}", name)
             self.on_kill(process)
             process.killed = True
             raise Killed
         if faults.has("freeze", name) or (is_hot and faults.has("freeze_sender")):
-            seconds = self.faults.between(5.0, 300.0)
+            seconds = faults.between(*faults.freeze_s)
             self.note(f"frozen for {seconds:.0f} s {where} {name}")
             process.memory["froze"] = True
             self.scheduler.pause(seconds)
+            self._count(f"thawed {where}", name)
+
+    def _count(self, what: str, name: str) -> None:
+        """Of the steps that matter most, each by its name."""
+        if name in SENDERS:
+            self.seen[f"{what} {name}"] += 1
 
     def travel(self, low: float, high: float, label: str) -> None:
         """Time passes; sometimes a lot."""
@@ -144,6 +153,7 @@ class Gate:
         self.watcher(label, (), result, self.process())
         self.danger("after the effect of", label)
         if self.faults.has("lost_reply", label):
+            self._count("lost the reply of", label)
             self._time_out(service, f"{label}: its reply is lost", unknown)
         self.travel(0.001 * self.pace, 0.02 * self.pace, label)
         self.danger("after the reply of", label)
@@ -170,6 +180,7 @@ class Gate:
         unknown: Callable[[str], TradingError] | None,
     ) -> None:
         if self.faults.has("lost_request", label):
+            self._count("lost the request of", label)
             self._time_out(service, f"{label}: its request is lost", unknown)
         if label not in NEVER_LATE and self.faults.has("late_request", label):
             self.scheduler.at(self.faults.between(1.0, 200.0), lambda: self._late(label, effect))
@@ -178,6 +189,7 @@ class Gate:
     def _late(self, label: str, effect: Callable[[], object]) -> None:
         try:
             self.note(f"{label}: late: {_brief(effect())}")
+            self._count("took effect late:", label)
         except TradingError as error:
             self.note(f"{label}: late: {error}")
 

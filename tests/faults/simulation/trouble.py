@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from engine.control import lifecycle
 from engine.errors import TradingError
-from tests.faults.simulation.fleet import NODES, Message
+from tests.faults.simulation.fleet import API, NODES, UPKEEP, Message
 
 if TYPE_CHECKING:
     from tests.faults.simulation.world import World
@@ -76,13 +76,18 @@ class Trouble:
             )
 
     def heal(self) -> None:
-        """No fault any more; everything is back, and a frozen watchdog is started anew."""
+        """No fault any more; everything is back, and who froze where only one is, is restarted."""
         world = self._world
         world.gate.note("HEALED")
         self._faults.healed = True
         world.gate.down.clear()
         world.fleet.redis_up = True
-        world.loops.restart_frozen()
+        for name in (API, UPKEEP):
+            if any(
+                process.node == name and process.memory.get("froze")
+                for process in world.scheduler.processes.values()
+            ):
+                world.kill_node(world.fleet.nodes[name])
         world.operator.keep_resuming()
 
     def _outage(self, service: str) -> None:

@@ -24,20 +24,12 @@ class UpkeepLoops:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._busy: dict[str, Process] = {}
         self._upkeep: Any = None
 
     def begin(self, watch_s: float, reconcile_s: float) -> None:
         """Start both loops, each at a moment of its own."""
         self._loop("watch", watch_s, lambda: self._worker().watch())
         self._loop("reconcile", reconcile_s, lambda: self._worker().reconcile())
-
-    def restart_frozen(self) -> None:
-        """Whoever froze is killed, and the loop goes on."""
-        for name, process in list(self._busy.items()):
-            if process.memory.get("froze"):
-                self._busy.pop(name)
-                self._world.scheduler.kill(process)
 
     def _worker(self) -> Any:
         """The worker of this moment; a new one after a death."""
@@ -59,7 +51,6 @@ class UpkeepLoops:
         world = self._world
 
         def ended(process: Process, error: BaseException | None) -> None:
-            self._busy.pop(name, None)
             if world.fleet.stopping:
                 return
             if process.killed:  # the whole worker is gone, and starts again
@@ -76,7 +67,7 @@ class UpkeepLoops:
             if not self._has_work(name):
                 world.scheduler.at(every_s, tick)
                 return
-            self._busy[name] = world.start(name, UPKEEP, work, ended)
+            world.start(name, UPKEEP, work, ended)
 
         world.scheduler.at(every_s * world.scheduler.random.random(), tick)
 

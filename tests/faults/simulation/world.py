@@ -79,11 +79,16 @@ class Result:
 
 
 class World:
-    """Everything of one run. `trace` is told every step."""
+    """Everything of one run. `trace` is told every step; `faults` replaces the seed's own."""
 
-    def __init__(self, seed: int, trace: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        trace: Callable[[str], None] | None = None,
+        faults: Faults | None = None,
+    ) -> None:
         self.seed = seed
-        self.faults = Faults.of(seed)
+        self.faults = Faults.of(seed) if faults is None else faults
         shape = random.Random(f"shape/{seed}")  # noqa: S311 - no secret
         self.scheduler = Scheduler(seed, POOL)
         self.clock = SimulatedClock(self.scheduler)
@@ -124,6 +129,7 @@ class World:
             self.history.watch,
             trace=self.note if self.is_traced else None,
             on_kill=self._killed,
+            seen=self.history.seen,
         )
         self.fleet = Fleet(self.gate, self.start, self.failed, self.clock.true)
         self.cache = MarketCache(lambda: not self.fleet.redis_up)
