@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from tests.faults.rig.controls import run_controls
-from tests.faults.rig.counts import Counts, table
+from tests.faults.rig.counts import Counts, shortfalls, table
 from tests.faults.rig.rounds import Life
 from tests.faults.rig.world import ROOT
 
@@ -31,6 +31,7 @@ def main() -> int:
     parser.add_argument("--fault-seconds", type=float, default=FAULT_S, help="of one round")
     parser.add_argument("--keep", metavar="FOLDER", help="leave the worlds here")
     parser.add_argument("--more", action="store_true", help="add to the counts of the last run")
+    parser.add_argument("--strict", action="store_true", help="fail unless everything was met")
     parser.add_argument("--controls", nargs="*", metavar="BUG", help="the seeded bugs instead")
     options = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -67,7 +68,9 @@ def _run(base: Path, options: argparse.Namespace) -> int:
         if not counts.breaches and not options.keep:
             shutil.rmtree(folder, ignore_errors=True)
         seed += 1
-    return 1 if total.breaches else 0
+    missing = shortfalls(total) if options.strict else []
+    sys.stdout.writelines(f"not met: {line}\n" for line in missing)
+    return 1 if total.breaches or missing else 0
 
 
 def _tell(seed: int, counts: Counts) -> None:

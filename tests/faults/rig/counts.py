@@ -10,6 +10,16 @@ from pathlib import Path
 from engine.failpoints import PLACES
 
 Times = list[float]
+# Rules of the engine, and answers of the execution service, that a long run must have seen.
+RULES = frozenset(
+    {
+        *("degraded", "min_notional", "owned", "quote", "service", "strategy_disabled"),
+        *("cooldown_candles", "max_gross_exposure", "max_open_positions", "max_order_notional"),
+        *("max_orders_per_cycle", "max_orders_per_minute", "max_portfolio_risk", "min_cash"),
+        *("max_position_size_pct", "trading_state"),
+    }
+)
+ANSWERS = frozenset({"tombstone", "valid_until has passed", "intruder fenced", "intruder body"})
 AGAIN = "`./dev faults --seed N --worlds 1`"
 
 
@@ -69,6 +79,16 @@ class Counts:
             mine = getattr(counts, name)
             setattr(counts, name, Counter(value) if isinstance(mine, Counter) else value)
         return counts
+
+
+def shortfalls(counts: Counts) -> list[str]:
+    """What a long run must have met and did not: then it proves less than it says."""
+    never = [f"failpoint {place} never hit" for place in PLACES if not counts.hits[place]]
+    never += [f"rule {rule} never refused" for rule in sorted(RULES - counts.refusals.keys())]
+    never += [f"answer {name!r} never given" for name in sorted(ANSWERS - counts.venue.keys())]
+    if counts.bound * 2 < counts.decided:
+        never.append(f"limits bound in {counts.bound} of {counts.decided} cycles only")
+    return never
 
 
 def quantile(times: Times, share: float) -> str:
@@ -138,6 +158,8 @@ def table(counts: Counts) -> str:
         f"Refusals of the execution service: {_listed(counts.venue)}.",
         "",
     ]
+    missing = shortfalls(counts)
+    lines += ["Not met so far: " + (", ".join(missing) or "nothing") + ".", ""]
     if counts.breaches:
         lines += ["## Breaches", "", *(f"- {line}" for line in counts.breaches[:100]), ""]
     return "\n".join(lines)
