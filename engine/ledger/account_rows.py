@@ -9,17 +9,20 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, select
 
 from engine.domain.ledger_values import NewAlert
 from engine.domain.model import TradingState
 from engine.ledger.column_types import AnyRow
-from engine.ledger.records import dump, insert_new
+from engine.ledger.records import change, dump, insert_new
 from engine.ledger.schema import account, alerts, causes, state_changes
 
 ACCOUNT_ID = 1
 LATCHED = "latched"
 DERIVED = "derived"
+ACCOUNT = select(account).where(account.c.id == ACCOUNT_ID)
+LOCKED = {True: ACCOUNT.with_for_update(read=True), False: ACCOUNT.with_for_update()}
+CAUSES = select(causes).order_by(causes.c.kind, causes.c.cause)
 HEIGHT = {TradingState.HALTED: 0, TradingState.REDUCING: 1, TradingState.ACTIVE: 2}
 
 
@@ -35,18 +38,17 @@ def permits(state: TradingState, *, reduce_only: bool) -> bool:
 
 def read_account(connection: Connection) -> AnyRow:
     """The account's row, without a lock."""
-    return connection.execute(select(account).where(account.c.id == ACCOUNT_ID)).one()
+    return connection.execute(ACCOUNT).one()
 
 
 def lock_account(connection: Connection, *, share: bool = False) -> AnyRow:
     """The account's row, held until the transaction ends."""
-    chosen = select(account).where(account.c.id == ACCOUNT_ID)
-    return connection.execute(chosen.with_for_update(read=share)).one()
+    return connection.execute(LOCKED[share]).one()
 
 
 def update_account(connection: Connection, **values: Any) -> None:
     """Write columns of the account's row."""
-    connection.execute(update(account).where(account.c.id == ACCOUNT_ID).values(**values))
+    change(connection, account, {"id": ACCOUNT_ID}, values)
 
 
 def add_latch(
@@ -59,7 +61,8 @@ def add_latch(
         known = connection.execute(select(causes.c.level).where(this)).scalar_one()
         if HEIGHT[TradingState(known)] <= HEIGHT[level]:
             return False
-        connection.execute(update(causes).where(this).values(level=level, detail=detail))
+        key = {"kind": LATCHED, "cause": cause}
+        change(connection, causes, key, {"level": level, "detail": detail})
     write_effective(connection, "engine", f"latched {cause}", now)
     return True
 
@@ -67,7 +70,7 @@ def add_latch(
 def write_effective(connection: Connection, actor: str, what: str, now: datetime) -> None:
     """Derive the effective state from its causes, and keep a row of history. Account locked."""
     row = read_account(connection)
-    found = connection.execute(select(causes).order_by(causes.c.kind, causes.c.cause)).all()
+    found = connection.execute(CAUSES).all()
     effective = lowest([row.operator, *(cause.level for cause in found)])
     if effective is not row.effective:
         update_account(connection, effective=effective, effective_since=now)

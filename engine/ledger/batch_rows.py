@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, delete, select
 
 from engine.domain.cycle import (
     BatchInput,
@@ -21,7 +21,7 @@ from engine.domain.model import Instrument, OrderIntent, Position, RiskDecision,
 from engine.failpoints import bug
 from engine.ledger.column_types import AnyRow
 from engine.ledger.connections import Connections
-from engine.ledger.records import dump, insert_all, load, texts, upsert
+from engine.ledger.records import change, dump, insert_all, load, texts, upsert
 from engine.ledger.schema import (
     batches,
     candidates,
@@ -31,6 +31,41 @@ from engine.ledger.schema import (
     signals,
     step_data,
 )
+
+CYCLE_ID: BindParameter[Any] = bindparam("cycle_id")
+NUMBER: BindParameter[Any] = bindparam("batch")
+STEP: BindParameter[Any] = bindparam("step")
+CYCLE_STATUS = (
+    select(cycles.c.status).where(cycles.c.cycle_id == CYCLE_ID).with_for_update(read=True)
+)
+OPEN_BATCH = (
+    select(batches, cycles.c.epoch, cycles.c.header)
+    .join(cycles, cycles.c.cycle_id == batches.c.cycle_id)
+    .where(
+        batches.c.cycle_id == CYCLE_ID,
+        batches.c.batch == NUMBER,
+        batches.c.reported_at.is_(None),
+        cycles.c.status == CycleStatus.RUNNING,
+    )
+    .with_for_update(of=batches)
+)
+SAVED_STEP = select(step_data.c.data, step_data.c.seconds).where(
+    step_data.c.cycle_id == CYCLE_ID, step_data.c.batch == NUMBER, step_data.c.step == STEP
+)
+SAME_BATCH = (batches.c.cycle_id == candidates.c.cycle_id) & (batches.c.batch == candidates.c.batch)
+CANDIDATES = (
+    select(candidates.c.payload)
+    .join(batches, SAME_BATCH)
+    .where(candidates.c.cycle_id == CYCLE_ID)
+    .order_by(candidates.c.batch, candidates.c.number)
+)
+INCLUDED_CANDIDATES = CANDIDATES.where(batches.c.included)
+PENDING = (
+    select(batches.c.batch)
+    .where(batches.c.cycle_id == CYCLE_ID, batches.c.reported_at.is_(None))
+    .order_by(batches.c.batch)
+)
+DROP_STEPS = delete(step_data).where(step_data.c.cycle_id == CYCLE_ID)
 
 
 class PlanSlice(Value, frozen=True, kw_only=True):
@@ -120,16 +155,8 @@ def candidates_of(
     connection: Connection, cycle_id: str, *, included_only: bool = False
 ) -> tuple[OrderIntent, ...]:
     """Candidates of the reported batches of a cycle, or of those that the allocation took in."""
-    same = (batches.c.cycle_id == candidates.c.cycle_id) & (batches.c.batch == candidates.c.batch)
-    chosen = (
-        select(candidates.c.payload)
-        .join(batches, same)
-        .where(candidates.c.cycle_id == cycle_id)
-        .order_by(candidates.c.batch, candidates.c.number)
-    )
-    if included_only:
-        chosen = chosen.where(batches.c.included)
-    payloads = connection.execute(chosen).scalars()
+    chosen = INCLUDED_CANDIDATES if included_only else CANDIDATES
+    payloads = connection.execute(chosen, {"cycle_id": cycle_id}).scalars()
     return tuple(load(payload, OrderIntent) for payload in payloads)
 
 
@@ -143,40 +170,35 @@ class BatchRows:
     def claim(self, ref: BatchRef, worker: str, now: datetime) -> BatchInput | None:
         """Claim a batch. None: reported already, tries used up, or the cycle not RUNNING."""
         with self._connections.write(durable=False) as connection:
-            row = _open_batch(connection, ref, lock=True)
+            row = _open_batch(connection, ref)
             if row is None:
                 return None
             if row.tries >= self._batch_tries and not bug("unbounded_tries"):
                 return None
             claimed = {"claimed_by": worker, "claimed_at": now, "tries": row.tries + 1}
-            connection.execute(update(batches).where(_this(ref)).values(**claimed))
+            change(connection, batches, _this(ref), claimed)
             return _input(row)
 
     def continue_batch(self, ref: BatchRef, worker: str, now: datetime) -> BatchInput | None:
         """Begin a later step: `worker` has the batch now. None when nothing is left to do."""
         with self._connections.write(durable=False) as connection:
-            row = _open_batch(connection, ref, lock=True)
+            row = _open_batch(connection, ref)
             if row is None:
                 return None
             taken = {"claimed_by": worker, "claimed_at": now}
-            connection.execute(update(batches).where(_this(ref)).values(**taken))
+            change(connection, batches, _this(ref), taken)
             return _input(row)
 
     def save_step(self, ref: BatchRef, step: Stage, data: bytes, seconds: float) -> None:
         """Keep what a step hands to the next one; a repeat overwrites."""
-        key = {"cycle_id": ref.cycle_id, "batch": ref.batch, "step": step}
+        key = {**_this(ref), "step": step}
         with self._connections.write(durable=False) as connection:
             upsert(connection, step_data, {**key, "data": data, "seconds": seconds}, *key)
 
     def load_step(self, ref: BatchRef, step: Stage) -> tuple[bytes, float] | None:
         """What a step kept, and its seconds; nothing is left once the cycle is closed."""
-        chosen = select(step_data.c.data, step_data.c.seconds).where(
-            step_data.c.cycle_id == ref.cycle_id,
-            step_data.c.batch == ref.batch,
-            step_data.c.step == step,
-        )
         with self._connections.read() as connection:
-            row = connection.execute(chosen).one_or_none()
+            row = connection.execute(SAVED_STEP, {**_this(ref), "step": step}).one_or_none()
         return None if row is None else (bytes(row.data), float(row.seconds))
 
     def report(self, report: BatchReport, now: datetime) -> bool:
@@ -192,9 +214,9 @@ class BatchRows:
             "step_seconds": dump(report.step_seconds),
         }
         with self._connections.write(durable=False) as connection:
-            if _open_batch(connection, ref, lock=True) is None:
+            if _open_batch(connection, ref) is None:
                 return False
-            connection.execute(update(batches).where(_this(ref)).values(**values))
+            change(connection, batches, _this(ref), values)
             _insert_results(connection, report)
             return True
 
@@ -205,34 +227,18 @@ class BatchRows:
 
     def pending(self, cycle_id: str) -> tuple[int, ...]:
         """Numbers of the batches that have not reported."""
-        chosen = select(batches.c.batch).where(
-            batches.c.cycle_id == cycle_id, batches.c.reported_at.is_(None)
-        )
         with self._connections.read() as connection:
-            return tuple(connection.execute(chosen.order_by(batches.c.batch)).scalars())
+            return tuple(connection.execute(PENDING, {"cycle_id": cycle_id}).scalars())
 
 
-def _this(ref: BatchRef) -> Any:
-    return (batches.c.cycle_id == ref.cycle_id) & (batches.c.batch == ref.batch)
+def _this(ref: BatchRef) -> dict[str, Any]:
+    return {"cycle_id": ref.cycle_id, "batch": ref.batch}
 
 
-def _open_batch(connection: Connection, ref: BatchRef, *, lock: bool = False) -> AnyRow | None:
-    """A batch of a RUNNING cycle that has not reported; with `lock` the cycle stays open too."""
-    if lock:
-        running = select(cycles.c.status).where(cycles.c.cycle_id == ref.cycle_id)
-        connection.execute(running.with_for_update(read=True))
-    chosen = (
-        select(batches, cycles.c.epoch, cycles.c.header)
-        .join(cycles, cycles.c.cycle_id == batches.c.cycle_id)
-        .where(
-            _this(ref),
-            batches.c.reported_at.is_(None),
-            cycles.c.status == CycleStatus.RUNNING,
-        )
-    )
-    if lock:
-        chosen = chosen.with_for_update(of=batches)
-    return connection.execute(chosen).one_or_none()
+def _open_batch(connection: Connection, ref: BatchRef) -> AnyRow | None:
+    """A batch of a RUNNING cycle that has not reported, locked; the cycle stays open too."""
+    connection.execute(CYCLE_STATUS, {"cycle_id": ref.cycle_id})
+    return connection.execute(OPEN_BATCH, _this(ref)).one_or_none()
 
 
 def _input(row: AnyRow) -> BatchInput:
@@ -275,5 +281,5 @@ def _insert_results(connection: Connection, report: BatchReport) -> None:
 
 def drop_working_data(connection: Connection, cycle_id: str) -> None:
     """Delete what only a running cycle needs."""
-    connection.execute(delete(step_data).where(step_data.c.cycle_id == cycle_id))
-    connection.execute(update(batches).where(batches.c.cycle_id == cycle_id).values(slice=""))
+    connection.execute(DROP_STEPS, {"cycle_id": cycle_id})
+    change(connection, batches, {"cycle_id": cycle_id}, {"slice": ""})

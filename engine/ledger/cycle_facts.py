@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import BindParameter, Connection, bindparam, func, select
 
 from engine.domain.cycle import CyclePlan, CycleReport, CycleTimes, Degradation, SymbolOutcome
 from engine.domain.ledger_values import CycleFacts
@@ -14,6 +15,26 @@ from engine.ledger.column_types import AnyRow
 from engine.ledger.order_reads import orders_of_cycle
 from engine.ledger.records import load
 from engine.ledger.schema import batches, cycle_steps, cycles, decisions, outcomes, signals
+
+CYCLE_ID: BindParameter[Any] = bindparam("cycle_id")
+CYCLE = select(cycles).where(cycles.c.cycle_id == CYCLE_ID)
+BATCHES = select(batches).where(batches.c.cycle_id == CYCLE_ID).order_by(batches.c.batch)
+STEPS = select(cycle_steps.c.step, cycle_steps.c.seconds).where(cycle_steps.c.cycle_id == CYCLE_ID)
+OUTCOMES = (
+    select(*(outcomes.c[name] for name in SymbolOutcome.__struct_fields__))
+    .where(outcomes.c.cycle_id == CYCLE_ID)
+    .order_by(outcomes.c.batch, outcomes.c.number)
+)
+DECISIONS = (
+    select(decisions.c.payload)
+    .where(decisions.c.cycle_id == CYCLE_ID)
+    .order_by(decisions.c.stage.desc(), decisions.c.number)
+)
+SIGNAL_COUNTS = (
+    select(signals.c.kept, func.count())
+    .where(signals.c.cycle_id == CYCLE_ID)
+    .group_by(signals.c.kept)
+)
 
 
 def cycle_facts(connection: Connection, cycle_id: str) -> CycleFacts:
@@ -37,7 +58,7 @@ def cycle_facts(connection: Connection, cycle_id: str) -> CycleFacts:
 
 def cycle_row(connection: Connection, cycle_id: str) -> AnyRow:
     """The row of a cycle. Raises NotFound."""
-    row = connection.execute(select(cycles).where(cycles.c.cycle_id == cycle_id)).one_or_none()
+    row = connection.execute(CYCLE, {"cycle_id": cycle_id}).one_or_none()
     if row is None:
         raise NotFound(f"no cycle {cycle_id}")
     return row
@@ -45,8 +66,7 @@ def cycle_row(connection: Connection, cycle_id: str) -> AnyRow:
 
 def batch_rows(connection: Connection, cycle_id: str) -> list[AnyRow]:
     """The batches of a cycle, by number."""
-    chosen = select(batches).where(batches.c.cycle_id == cycle_id).order_by(batches.c.batch)
-    return list(connection.execute(chosen))
+    return list(connection.execute(BATCHES, {"cycle_id": cycle_id}))
 
 
 def cycle_times_of(row: AnyRow) -> CycleTimes:
@@ -60,10 +80,8 @@ def report_so_far(connection: Connection, row: AnyRow, found: list[AnyRow]) -> C
     if row.report is not None:
         return load(row.report, CycleReport)
     header = None if row.header is None else load(row.header, CyclePlan)
-    steps = select(cycle_steps.c.step, cycle_steps.c.seconds).where(
-        cycle_steps.c.cycle_id == row.cycle_id
-    )
-    seconds = [{str(step): spent} for step, spent in connection.execute(steps)]
+    steps = connection.execute(STEPS, {"cycle_id": row.cycle_id})
+    seconds = [{str(step): spent} for step, spent in steps]
     seconds += [load(batch.step_seconds, dict[str, float]) for batch in found]
     if header is not None:
         seconds.append({"select": header.select_seconds})
@@ -117,22 +135,17 @@ def failures(row: AnyRow, found: list[AnyRow]) -> dict[int, str]:
 
 def outcomes_of(connection: Connection, cycle_id: str) -> tuple[SymbolOutcome, ...]:
     """Outcomes of a cycle, in order of batches."""
-    columns = [outcomes.c[name] for name in SymbolOutcome.__struct_fields__]
-    chosen = select(*columns).where(outcomes.c.cycle_id == cycle_id)
-    ordered = chosen.order_by(outcomes.c.batch, outcomes.c.number)
+    found = connection.execute(OUTCOMES, {"cycle_id": cycle_id})
     names = SymbolOutcome.__struct_fields__
-    return tuple(
-        SymbolOutcome(**dict(zip(names, row, strict=True))) for row in connection.execute(ordered)
-    )
+    return tuple(SymbolOutcome(**dict(zip(names, row, strict=True))) for row in found)
 
 
 def decisions_of(connection: Connection, cycle_id: str) -> tuple[RiskDecision, ...]:
     """Every decision of a cycle, denied ones of the batches first."""
-    chosen = select(decisions.c.payload).where(decisions.c.cycle_id == cycle_id)
-    ordered = chosen.order_by(decisions.c.stage.desc(), decisions.c.number)
-    return tuple(load(payload, RiskDecision) for payload in connection.execute(ordered).scalars())
+    payloads = connection.execute(DECISIONS, {"cycle_id": cycle_id}).scalars()
+    return tuple(load(payload, RiskDecision) for payload in payloads)
 
 
 def _signal_counts(connection: Connection, cycle_id: str) -> dict[bool, int]:
-    counted = select(signals.c.kept, func.count()).where(signals.c.cycle_id == cycle_id)
-    return {bool(kept): n for kept, n in connection.execute(counted.group_by(signals.c.kept))}
+    found = connection.execute(SIGNAL_COUNTS, {"cycle_id": cycle_id})
+    return {bool(kept): n for kept, n in found}

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from engine.domain.cycle import (
     BatchRef,
@@ -31,11 +31,21 @@ from engine.ledger.batch_rows import (
     plan_header,
 )
 from engine.ledger.column_types import AnyRow
-from engine.ledger.cycle_facts import cycle_facts, cycle_row, cycle_times_of
+from engine.ledger.cycle_facts import CYCLE, batch_rows, cycle_facts, cycle_row, cycle_times_of
 from engine.ledger.live_report import live_report
 from engine.ledger.order_reads import orders_of_cycle
-from engine.ledger.records import dump, insert_all, insert_new, load, texts
+from engine.ledger.records import change, dump, insert_all, insert_new, load, texts
 from engine.ledger.schema import batches, cycle_steps, cycles, outcomes
+
+LOCKED_CYCLE = CYCLE.with_for_update()
+CYCLE_OF_KEY = select(cycles).where(cycles.c.key == bindparam("key"))
+PLAN = select(cycles.c.plan, cycles.c.epoch).where(cycles.c.cycle_id == bindparam("cycle_id"))
+RUNNING = select(cycles).where(cycles.c.status == CycleStatus.RUNNING).order_by(cycles.c.number)
+MORE_SECONDS = (
+    update(cycle_steps)
+    .where(cycle_steps.c.cycle_id == bindparam("cycle"), cycle_steps.c.step == bindparam("of"))
+    .values(seconds=cycle_steps.c.seconds + bindparam("more"))
+)
 
 
 def cycle_id_of(key: str, started_at: datetime) -> str:
@@ -82,7 +92,7 @@ class CycleRows(BatchRows):
             _running(connection, cycle_id)
             epoch = max(int(account.epoch), floor_epoch) + 1
             update_account(connection, epoch=epoch)
-            connection.execute(_change(cycle_id).values(epoch=epoch))
+            _change(connection, cycle_id, {"epoch": epoch})
             return epoch
 
     def set_plan(self, plan: CyclePlan) -> CyclePlan:
@@ -101,23 +111,21 @@ class CycleRows(BatchRows):
                 "market_time": plan.market_time,
                 "planned_at": plan.times.started_at + timedelta(seconds=plan.select_seconds),
             }
-            connection.execute(_change(plan.cycle_id).values(**values))
+            _change(connection, plan.cycle_id, values)
             insert_all(connection, batches, batch_values(plan))
             insert_all(connection, outcomes, outcome_values(plan.cycle_id, plan.outcomes))
             return msgspec.structs.replace(plan, epoch=row.epoch)
 
     def plan(self, cycle_id: str) -> CyclePlan | None:
         """The stored plan, or None; its epoch is the cycle's current one."""
-        chosen = select(cycles.c.plan, cycles.c.epoch).where(cycles.c.cycle_id == cycle_id)
         with self._connections.read() as connection:
-            row = connection.execute(chosen).one_or_none()
+            row = connection.execute(PLAN, {"cycle_id": cycle_id}).one_or_none()
         return None if row is None or row.plan is None else _plan_of(row)
 
     def running(self) -> tuple[OpenCycle, ...]:
         """RUNNING cycles with what the watchdog needs to judge them."""
-        chosen = select(cycles).where(cycles.c.status == CycleStatus.RUNNING)
         with self._connections.read() as connection:
-            rows = connection.execute(chosen.order_by(cycles.c.number)).all()
+            rows = connection.execute(RUNNING).all()
             return tuple(_open_cycle(connection, row) for row in rows)
 
     def facts(self, cycle_id: str) -> CycleFacts:
@@ -127,12 +135,10 @@ class CycleRows(BatchRows):
 
     def add_step_seconds(self, cycle_id: str, step: Stage, seconds: float) -> None:
         """Add to the seconds that a step of this cycle took."""
-        this = (cycle_steps.c.cycle_id == cycle_id) & (cycle_steps.c.step == step)
         row = {"cycle_id": cycle_id, "step": step, "seconds": seconds}
-        more = update(cycle_steps).where(this).values(seconds=cycle_steps.c.seconds + seconds)
         with self._connections.write(durable=False) as connection:
             if not insert_new(connection, cycle_steps, row):
-                connection.execute(more)
+                connection.execute(MORE_SECONDS, {"cycle": cycle_id, "of": step, "more": seconds})
 
     def close(self, report: CycleReport) -> bool:
         """Close a RUNNING cycle with its report; False when it was closed before."""
@@ -148,22 +154,21 @@ class CycleRows(BatchRows):
                 "reason": report.reason,
                 "report": dump(report),
             }
-            connection.execute(_change(report.cycle_id).values(**values))
+            _change(connection, report.cycle_id, values)
             drop_working_data(connection, report.cycle_id)
             return True
 
 
 def _by_key(connection: Connection, key: str) -> AnyRow | None:
-    return connection.execute(select(cycles).where(cycles.c.key == key)).one_or_none()
+    return connection.execute(CYCLE_OF_KEY, {"key": key}).one_or_none()
 
 
-def _change(cycle_id: str) -> Any:
-    return update(cycles).where(cycles.c.cycle_id == cycle_id)
+def _change(connection: Connection, cycle_id: str, values: dict[str, Any]) -> None:
+    change(connection, cycles, {"cycle_id": cycle_id}, values)
 
 
 def _locked(connection: Connection, cycle_id: str) -> AnyRow:
-    chosen = select(cycles).where(cycles.c.cycle_id == cycle_id).with_for_update()
-    row = connection.execute(chosen).one_or_none()
+    row = connection.execute(LOCKED_CYCLE, {"cycle_id": cycle_id}).one_or_none()
     if row is None:
         raise NotFound(f"no cycle {cycle_id}")
     return row
@@ -196,9 +201,8 @@ def _new_cycle(request: CycleRequest, times: CycleTimes, config_hash: str) -> di
 
 def _clear_overdue(connection: Connection, now: datetime) -> str | None:
     """Abort RUNNING cycles past their deadline; the id of one that is within it, or None."""
-    chosen = select(cycles).where(cycles.c.status == CycleStatus.RUNNING).with_for_update()
     blocking = None
-    for row in connection.execute(chosen).all():
+    for row in connection.execute(RUNNING.with_for_update()).all():
         if now <= row.deadline_at:
             blocking = str(row.cycle_id)
             continue
@@ -208,10 +212,10 @@ def _clear_overdue(connection: Connection, now: datetime) -> str | None:
             "duration_s": (now - row.started_at).total_seconds(),
             "reason": "it was still open past its deadline when the next cycle began",
         }
-        connection.execute(_change(row.cycle_id).values(**ended))
+        _change(connection, row.cycle_id, ended)
         report = live_report(connection, cycle_row(connection, row.cycle_id))
         stored = {"report": dump(report), "symbols_selected": report.symbols.selected}
-        connection.execute(_change(row.cycle_id).values(**stored))
+        _change(connection, row.cycle_id, stored)
         drop_working_data(connection, row.cycle_id)
     return blocking
 
@@ -235,7 +239,6 @@ def _plan_of(row: AnyRow) -> CyclePlan:
 
 
 def _open_cycle(connection: Connection, row: AnyRow) -> OpenCycle:
-    chosen = select(batches).where(batches.c.cycle_id == row.cycle_id).order_by(batches.c.batch)
     return OpenCycle(
         cycle_id=row.cycle_id,
         key=row.key,
@@ -244,7 +247,7 @@ def _open_cycle(connection: Connection, row: AnyRow) -> OpenCycle:
         times=cycle_times_of(row),
         planned_at=row.planned_at,
         allocated_at=row.allocated_at,
-        batches=_batch_states(connection.execute(chosen).all()),
+        batches=_batch_states(batch_rows(connection, row.cycle_id)),
         orders=orders_of_cycle(connection, row.cycle_id),
     )
 

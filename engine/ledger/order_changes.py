@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Context, Decimal
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, func, select, update
 
 from engine.domain.ledger_values import NewAlert
 from engine.domain.model import Fill, OrderStatus, TradingState, VenueOrder
@@ -25,6 +25,14 @@ VENUE_STATES = frozenset(OrderStatus) - {
     OrderStatus.UNKNOWN,
 }
 CONTRADICTION = "contradiction"
+IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+LOCKED_ORDERS = (
+    select(orders)
+    .where(orders.c.client_order_id.in_(IDS))
+    .order_by(orders.c.client_order_id)
+    .with_for_update()
+)
+FILLS_OF = select(fills).where(fills.c.client_order_id.in_(IDS)).order_by(fills.c.seq)
 
 
 def total(amounts: Iterable[Decimal]) -> Decimal:
@@ -115,9 +123,8 @@ class OrderChange:
 
 def load_changes(connection: Connection, ids: Collection[str]) -> dict[str, OrderChange]:
     """The known orders among `ids`, locked, with their stored fills counted."""
-    chosen = select(orders).where(orders.c.client_order_id.in_(sorted(set(ids))))
-    ordered = chosen.order_by(orders.c.client_order_id).with_for_update()
-    changes = {row.client_order_id: OrderChange(row) for row in connection.execute(ordered)}
+    rows = connection.execute(LOCKED_ORDERS, {"ids": sorted(set(ids))})
+    changes = {row.client_order_id: OrderChange(row) for row in rows}
     known = stored_fills(connection, changes)
     for client_order_id, change in changes.items():
         change.stored = total(fill.quantity for fill in known.get(client_order_id, []))
@@ -127,8 +134,7 @@ def load_changes(connection: Connection, ids: Collection[str]) -> dict[str, Orde
 def stored_fills(connection: Connection, ids: Collection[str]) -> dict[str, list[Fill]]:
     """Stored fills by order, in order of seq."""
     found: dict[str, list[Fill]] = {}
-    chosen = select(fills).where(fills.c.client_order_id.in_(sorted(ids))).order_by(fills.c.seq)
-    for row in connection.execute(chosen):
+    for row in connection.execute(FILLS_OF, {"ids": sorted(ids)}):
         found.setdefault(row.client_order_id, []).append(fill_of(row))
     return found
 

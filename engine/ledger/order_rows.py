@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, exc, or_, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, exc, or_, select, update
 
 from engine.domain.cycle import AllocationFacts, CycleStatus, Stage, SymbolFacts
 from engine.domain.ledger_values import Allocation, NewAlert, SendGrant, Unresolved
@@ -30,10 +30,32 @@ from engine.ledger.fact_rows import allocation_facts, symbol_facts
 from engine.ledger.order_changes import load_changes, save_changes, stored_fills
 from engine.ledger.order_reads import order_by_id, orders_of_cycle
 from engine.ledger.records import ORDER_COLUMNS, body_hash, dump, insert_all, order_of, order_values
+from engine.ledger.records import change as change_rows
 from engine.ledger.schema import allocations, batches, cycles, decisions, orders, transitions
 
 ADOPTED = "adopted"
 FOREIGN_ORDER = "foreign_order"
+LOCKED_CYCLE = select(cycles).where(cycles.c.cycle_id == bindparam("cycle_id")).with_for_update()
+INCLUDE_REPORTED = (
+    update(batches)
+    .where(batches.c.cycle_id == bindparam("this"), batches.c.reported_at.is_not(None))
+    .values(included=True)
+)
+NOW: BindParameter[Any] = bindparam("now")
+UNRESOLVED = (
+    select(*ORDER_COLUMNS)
+    .where(
+        orders.c.status.not_in(sorted(TERMINAL)),
+        or_(
+            orders.c.epoch < bindparam("epoch"),
+            orders.c.status == OrderStatus.UNKNOWN,
+            (orders.c.status == OrderStatus.SENDING) & (orders.c.lease_until <= NOW),
+            (orders.c.status == OrderStatus.RESERVED) & (orders.c.cutoff_at <= NOW),
+            orders.c.valid_until <= NOW,
+        ),
+    )
+    .order_by(orders.c.number)
+)
 TERMS = (
     "symbol",
     "side",
@@ -114,8 +136,7 @@ class OrderRows(EventRows):
                 "lease_until": now + timedelta(seconds=lease_s),
                 "updated_at": now,
             }
-            this = orders.c.client_order_id == client_order_id
-            connection.execute(update(orders).where(this).values(**values))
+            change_rows(connection, orders, {"client_order_id": client_order_id}, values)
             step = _step(client_order_id, change.status, OrderStatus.SENDING, "send", now)
             step["detail"] = f"send {values['sends']} of at most {self._max_sends}"
             insert_all(connection, transitions, [step])
@@ -149,17 +170,7 @@ class OrderRows(EventRows):
         """
         with self._connections.read() as connection:
             account = read_account(connection)
-            chosen = select(*ORDER_COLUMNS).where(
-                orders.c.status.not_in(sorted(TERMINAL)),
-                or_(
-                    orders.c.epoch < account.epoch,
-                    orders.c.status == OrderStatus.UNKNOWN,
-                    (orders.c.status == OrderStatus.SENDING) & (orders.c.lease_until <= now),
-                    (orders.c.status == OrderStatus.RESERVED) & (orders.c.cutoff_at <= now),
-                    orders.c.valid_until <= now,
-                ),
-            )
-            rows = connection.execute(chosen.order_by(orders.c.number)).all()
+            rows = connection.execute(UNRESOLVED, {"epoch": account.epoch, "now": now}).all()
         return tuple(
             Unresolved(
                 order=order_of(row), may_resend=not _refusal(row, account, now, self._max_sends)
@@ -192,9 +203,8 @@ class OrderRows(EventRows):
             terms = None if change is None else _other_terms(change.row, order)
             if not terms:
                 return False
-            this = orders.c.client_order_id == order.client_order_id
             values = {"body": "", "body_hash": body_hash(""), "reason": ADOPTED, **terms}
-            connection.execute(update(orders).where(this).values(**values))
+            change_rows(connection, orders, {"client_order_id": order.client_order_id}, values)
             _tell_of_foreign(connection, order.client_order_id, now)
             return True
 
@@ -223,8 +233,7 @@ def _other_terms(row: AnyRow, order: VenueOrder) -> dict[str, Any]:
 
 
 def _locked_cycle(connection: Connection, cycle_id: str) -> AnyRow:
-    chosen = select(cycles).where(cycles.c.cycle_id == cycle_id).with_for_update()
-    row = connection.execute(chosen).one_or_none()
+    row = connection.execute(LOCKED_CYCLE, {"cycle_id": cycle_id}).one_or_none()
     if row is None:
         raise NotFound(f"no cycle {cycle_id}")
     return row
@@ -245,9 +254,7 @@ def _take_in(
     connection: Connection, cycle: AnyRow, state: TradingState, applied_seq: int
 ) -> AllocationFacts:
     """Close the list of batches that take part, and gather what is known with them."""
-    of_cycle = batches.c.cycle_id == cycle.cycle_id
-    reported = update(batches).where(of_cycle, batches.c.reported_at.is_not(None))
-    connection.execute(reported.values(included=True))
+    connection.execute(INCLUDE_REPORTED, {"this": cycle.cycle_id})
     candidates = candidates_of(connection, cycle.cycle_id, included_only=True)
     return allocation_facts(connection, candidates, state, applied_seq, cycle.market_time)
 
@@ -260,8 +267,7 @@ def _store(connection: Connection, cycle: AnyRow, allocation: Allocation, now: d
         if allocation.basis is not None:
             row = {"cycle_id": cycle.cycle_id, "at": now, "basis": dump(allocation.basis)}
             insert_all(connection, allocations, [row])
-    this = cycles.c.cycle_id == cycle.cycle_id
-    connection.execute(update(cycles).where(this).values(allocated_at=now))
+    change_rows(connection, cycles, {"cycle_id": cycle.cycle_id}, {"allocated_at": now})
 
 
 def _reserve(connection: Connection, allocation: Allocation, now: datetime) -> None:

@@ -1,13 +1,18 @@
-"""Rows to values and back: the JSON payloads, and the columns that an order is made of."""
+"""Rows to values and back: the JSON payloads, and the columns that an order is made of.
+
+Statements that run often are built once: what SQLAlchemy knows of one it has seen is ten times
+cheaper than to build it again and look for its like.
+"""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Executable, Table, bindparam, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -16,6 +21,7 @@ from engine.ledger.column_types import AnyRow
 from engine.ledger.schema import orders
 
 T = TypeVar("T")
+KEY_PREFIX = "key_"
 ORDER_COLUMNS = tuple(orders.c[name] for name in Order.__struct_fields__)
 
 
@@ -75,16 +81,50 @@ def insert_all(connection: Connection, table: Table, rows: Sequence[Mapping[str,
 
 def insert_new(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
     """Insert a row unless one of its unique keys is taken; whether it was inserted."""
-    insert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
-    statement = insert(table).values(**row).on_conflict_do_nothing()
+    statement = _insert_new(connection.dialect.name, table, tuple(row))
+    return connection.execute(statement, dict(row)).one_or_none() is not None
+
+
+@functools.cache
+def _insert_new(dialect: str, table: Table, names: tuple[str, ...]) -> Executable:
+    statement = _insert(dialect, table, names).on_conflict_do_nothing()
     # Not the row count: for an INSERT it is a driver's choice whether there is one.
-    done = connection.execute(statement.returning(*table.primary_key.columns))
-    return done.one_or_none() is not None
+    returned: Executable = statement.returning(*table.primary_key.columns)
+    return returned
 
 
 def upsert(connection: Connection, table: Table, row: Mapping[str, Any], *keys: str) -> None:
     """Insert a row, or overwrite the one with the same `keys`."""
-    insert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
-    statement = insert(table).values(**row)
-    fresh = {name: statement.excluded[name] for name in row if name not in keys}
-    connection.execute(statement.on_conflict_do_update(index_elements=list(keys), set_=fresh))
+    connection.execute(_upsert(connection.dialect.name, table, tuple(row), keys), dict(row))
+
+
+@functools.cache
+def _upsert(
+    dialect: str, table: Table, names: tuple[str, ...], keys: tuple[str, ...]
+) -> Executable:
+    statement = _insert(dialect, table, names)
+    fresh = {name: statement.excluded[name] for name in names if name not in keys}
+    made: Executable = statement.on_conflict_do_update(index_elements=list(keys), set_=fresh)
+    return made
+
+
+def _insert(dialect: str, table: Table, names: tuple[str, ...]) -> Any:
+    insert = sqlite_insert if dialect == "sqlite" else postgresql_insert
+    return insert(table).values({name: bindparam(name) for name in names})
+
+
+def change(
+    connection: Connection, table: Table, key: Mapping[str, Any], values: Mapping[str, Any]
+) -> None:
+    """Write columns of the rows whose columns equal `key`."""
+    named = {f"{KEY_PREFIX}{name}": value for name, value in key.items()}
+    connection.execute(_change(table, tuple(key), tuple(values)), {**named, **values})
+
+
+@functools.cache
+def _change(table: Table, keys: tuple[str, ...], names: tuple[str, ...]) -> Executable:
+    found = update(table).where(
+        *(table.c[name] == bindparam(f"{KEY_PREFIX}{name}") for name in keys)
+    )
+    made: Executable = found.values({name: bindparam(name) for name in names})
+    return made

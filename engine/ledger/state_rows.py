@@ -6,7 +6,17 @@ import secrets
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, exists, insert, select, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from engine.domain.ledger_values import DerivedCause, Latch, LedgerState, NewAlert
 from engine.domain.model import PortfolioSnapshot, TradingState
@@ -33,14 +43,25 @@ from engine.ledger.schema import (
 from engine.ledger.schema import causes as cause_rows
 
 SECRET_BYTES = 32
+CAUSES = select(cause_rows).order_by(cause_rows.c.since, cause_rows.c.cause)
+DERIVED_CAUSES = select(cause_rows).where(cause_rows.c.kind == DERIVED)
+HAS_CYCLES = select(exists().select_from(cycles))
+LEASE: BindParameter[Any] = bindparam("lease")
+HOLDER: BindParameter[Any] = bindparam("by")
+TAKE_LEASE = (
+    update(leases)
+    .where(
+        leases.c.name == LEASE, or_(leases.c.holder == HOLDER, leases.c.until <= bindparam("at"))
+    )
+    .values(holder=HOLDER, until=bindparam("end"))
+)
+RELEASE_LEASE = delete(leases).where(leases.c.name == LEASE, leases.c.holder == HOLDER)
 
 
 def read_state(connection: Connection) -> LedgerState:
     """The state of the account as one value."""
     row = read_account(connection)
-    found = connection.execute(
-        select(cause_rows).order_by(cause_rows.c.since, cause_rows.c.cause)
-    ).all()
+    found = connection.execute(CAUSES).all()
     fields = ("cause", "level", "detail", "since")
 
     def of_kind(kind: str) -> list[dict[str, Any]]:
@@ -56,7 +77,7 @@ def read_state(connection: Connection) -> LedgerState:
         derived=tuple(DerivedCause(**cause) for cause in of_kind(DERIVED)),
         schedule_running=row.schedule_running,
         schedule_set_at=row.schedule_set_at,
-        is_new=not connection.execute(select(exists().select_from(cycles))).scalar_one(),
+        is_new=not connection.execute(HAS_CYCLES).scalar_one(),
     )
 
 
@@ -99,13 +120,12 @@ class StateRows:
         self, causes: dict[str, tuple[TradingState, str]], now: datetime
     ) -> LedgerState:
         """Replace the derived causes; one that persists keeps its `since`."""
-        derived = cause_rows.c.kind == DERIVED
         with self._connections.write() as connection:
             lock_account(connection)
-            known = {c.cause: c for c in connection.execute(select(cause_rows).where(derived))}
+            known = {c.cause: c for c in connection.execute(DERIVED_CAUSES)}
             before = {name: (c.level, c.detail) for name, c in known.items()}
             if before != causes:
-                connection.execute(delete(cause_rows).where(derived))
+                connection.execute(delete(cause_rows).where(cause_rows.c.kind == DERIVED))
                 for name, (level, detail) in causes.items():
                     since = known[name].since if name in known else now
                     row = {"cause": name, "level": level, "detail": detail, "since": since}
@@ -166,19 +186,17 @@ class StateRows:
     def take_lease(self, name: str, holder: str, now: datetime, seconds: float) -> bool:
         """Take or extend a lease; False while another holder's has not run out."""
         until = now + timedelta(seconds=seconds)
-        free = (leases.c.holder == holder) | (leases.c.until <= now)
         with self._connections.write(durable=False) as connection:
             row = {"name": name, "holder": holder, "until": until}
             if insert_new(connection, leases, row):
                 return True
-            this = update(leases).where(leases.c.name == name, free)
-            return connection.execute(this.values(holder=holder, until=until)).rowcount == 1
+            values = {"lease": name, "by": holder, "at": now, "end": until}
+            return connection.execute(TAKE_LEASE, values).rowcount == 1
 
     def release_lease(self, name: str, holder: str) -> None:
         """Give a lease back; no-op when it is not held."""
-        held = (leases.c.name == name) & (leases.c.holder == holder)
         with self._connections.write(durable=False) as connection:
-            connection.execute(delete(leases).where(held))
+            connection.execute(RELEASE_LEASE, {"lease": name, "by": holder})
 
     def raise_alert(self, alert: NewAlert, now: datetime) -> bool:
         """Open an alert, unique by key while open; False when it is open already."""

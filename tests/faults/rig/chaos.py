@@ -166,7 +166,9 @@ class Chaos:
         return always + by_theme[self._theme]
 
     def _kill_child(self) -> None:
-        children = self.world.supervisor.children(self._dice.choice(WORKERS))
+        zombies = {pid for _, pid, _ in self._thaws}
+        found = self.world.supervisor.children(self._dice.choice(WORKERS))
+        children = [pid for pid in found if pid not in zombies]
         if children:
             self.world.supervisor.kill_pid(self._dice.choice(children), "worker child")
 

@@ -22,8 +22,8 @@ from tests.faults.rig.ledger_view import LedgerView, is_level
 from tests.faults.rig.world import ROOT, WORKERS, World
 
 ARMING = (
-    "B0:0.07,B1:0.08,B2:0.12,B3:0.1,B3:0.1:stop,B4:0.12,B5:0.13,B6:0.14,B7:0.12,B8:0.15,"
-    "C1:0.12,X1:0.06"
+    "B0:0.05,B1:0.05,B2:0.2,B3:0.14,B3:0.3:stop,B4:0.2,B5:0.22,B6:0.22,B7:0.08,B8:0.08,"
+    "C1:0.1,X1:0.06"
 )
 GENTLE_ARMING = "B0:0.08,B1:0.08"
 FAST_S = 10.0
