@@ -19,7 +19,8 @@ redbeat_redis_url = broker_url
 # Late acknowledgement: with early ones the body of a chord never fired after a kill.
 task_acks_late = True
 task_reject_on_worker_lost = True
-task_acks_on_failure_or_timeout = True
+task_acks_on_failure = True
+task_acks_on_timeout = True
 # A slow batch must not hoard others.
 worker_prefetch_multiplier = 1
 worker_deduplicate_successful_tasks = False

@@ -48,6 +48,15 @@ def check(world: World, clean_cycles: int) -> list[str]:
     ]
 
 
+def check_settled(world: World) -> list[str]:
+    """I7, soon after the healing: the reconciler has had its lease and settled every order."""
+    rows = world.connections.raw.execute(
+        f"select client_order_id, status from orders where status in {OPEN_TEXT}"  # noqa: S608
+    )
+    now = world.clock.true().isoformat()
+    return [f"I7 order {each} is {status} still, at {now}" for each, status in rows]
+
+
 def check_healed(world: World) -> list[str]:
     """I7, some time after the healing: nothing is open, and trading is allowed again."""
     raw = world.connections.raw

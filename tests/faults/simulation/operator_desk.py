@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.faults.simulation.world import World
 
 RESUME_EVERY_S = 12.0
+WATCHED_S = 90.0
 SIDE_BY_SIDE_S = 5.0
 LOCK_POLL_S = 0.02
 
@@ -123,14 +124,20 @@ class Operator:
         request_id = f"r{self._world.scheduler.steps}"
         cycle_control.request_cycle(self.desk, request_id, None, dry_run=False)
 
-    def keep_resuming(self) -> None:
-        """Until nothing is latched or halted any more."""
+    def keep_resuming(self, watched_s: float = 0.0) -> None:
+        """Until nothing is latched or halted any more, and a while longer.
+
+        The reconciler may be on its way still with news that latch something.
+        """
         raw = self._world.connections.raw
         (operator,) = raw.execute("select operator from account").fetchone()
         latched = raw.execute("select cause from causes where kind='latched'").fetchall()
-        if operator != TradingState.ACTIVE or self._world.venue.halted or latched:
+        needed = operator != TradingState.ACTIVE or self._world.venue.halted or latched
+        if needed:
             self.ask("resume", self.resume)
-            self._world.scheduler.at(RESUME_EVERY_S, self.keep_resuming)
+        if needed or watched_s < WATCHED_S:
+            again = functools.partial(self.keep_resuming, watched_s + RESUME_EVERY_S)
+            self._world.scheduler.at(RESUME_EVERY_S, again)
 
     def side_by_side(
         self, calls: Mapping[str, Callable[[], object]], _timeout_s: float

@@ -149,7 +149,8 @@ class Gate:
             result: Any = effect()
         except TradingError as error:
             result = error
-        self.note(f"{label}: {_brief(result)}")
+        if self.trace is not None:
+            self.note(f"{label}: {_brief(result)}")
         self.watcher(label, (), result, self.process())
         self.danger("after the effect of", label)
         if self.faults.has("lost_reply", label):
@@ -188,7 +189,9 @@ class Gate:
 
     def _late(self, label: str, effect: Callable[[], object]) -> None:
         try:
-            self.note(f"{label}: late: {_brief(effect())}")
+            result = effect()
+            if self.trace is not None:
+                self.note(f"{label}: late: {_brief(result)}")
             self._count("took effect late:", label)
         except TradingError as error:
             self.note(f"{label}: late: {error}")

@@ -12,7 +12,7 @@ from typing import Any, cast
 from engine.ports import Engine
 from engine.settings import Settings
 from tests.faults.simulation.account_book import AccountBook
-from tests.faults.simulation.checks import check, check_healed, occurred
+from tests.faults.simulation.checks import check, check_healed, check_settled, occurred
 from tests.faults.simulation.faults import Faults
 from tests.faults.simulation.fleet import API, NODES, RESTART_S, Fleet, Node
 from tests.faults.simulation.history import History
@@ -36,6 +36,7 @@ from tests.faults.simulation.venue import Venue
 
 GRACE_S = 30.0
 CLEAN_CYCLES = 2
+SETTLED_S = 80.0  # after the healing: a restart, the lease of a frozen reconciler, two rounds
 RESTING_SHARE = 0.35
 MOST_SKEW_S = 20.0
 PROFILES: tuple[dict[str, Any], ...] = (
@@ -252,10 +253,14 @@ class World:
         heal_s = self._cycles * INTERVAL_S - 5.0
         at(heal_s, trouble.heal)
         calm_s = heal_s + INTERVAL_S + GRACE_S
+        at(heal_s + SETTLED_S, self._check_settled)
         at(calm_s - 1.0, self._check_healed)
         for number in range(CLEAN_CYCLES):
             at(calm_s + number * INTERVAL_S, trouble.beat)
         return calm_s + CLEAN_CYCLES * INTERVAL_S + GRACE_S
+
+    def _check_settled(self) -> None:
+        self.history.breaches += check_settled(self)
 
     def _check_healed(self) -> None:
         self.history.breaches += check_healed(self)
