@@ -35,7 +35,8 @@ def intrude(world: World, counts: Counts) -> None:
         refused = answer.status_code == CONFLICT and answer.json()["type"].endswith(kind)
         results[f"intruder {name}"] += 1
         if not refused:
-            counts.breaches.append(f"intruder: {name} was answered {answer.status_code}")
+            told = f"{answer.status_code} {answer.text[:200]}"
+            counts.breaches.append(f"intruder: {name} was answered {told}")
     counts.venue.update(results)
 
 
@@ -65,9 +66,15 @@ def _known(world: World) -> dict[str, Any] | None:
     return body
 
 
-def _fence(world: World) -> int:
+def fence_of(world: World) -> dict[str, Any]:
+    """What the execution service says of its fence and its switch."""
     url = f"http://127.0.0.1:{world.ports['execution']}/fence"
-    return int(requests.get(url, timeout=5).json()["epoch"])
+    answer: dict[str, Any] = requests.get(url, timeout=5).json()
+    return answer
+
+
+def _fence(world: World) -> int:
+    return int(fence_of(world)["epoch"])
 
 
 def _post(world: World, body: dict[str, Any]) -> requests.Response:

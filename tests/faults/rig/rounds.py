@@ -17,7 +17,7 @@ import requests
 from tests.faults.rig.chaos import PUBLISHING, THEMES, Chaos
 from tests.faults.rig.checks import Files, Halt, Limits, breaches, decisions, last_accepted_after
 from tests.faults.rig.counts import Counts
-from tests.faults.rig.intruder import intrude, intrude_late
+from tests.faults.rig.intruder import fence_of, intrude, intrude_late
 from tests.faults.rig.ledger_view import LedgerView, is_level
 from tests.faults.rig.world import ROOT, WORKERS, World
 
@@ -208,10 +208,13 @@ class Life:
         return "no answer"
 
     def _is_active(self) -> bool:
-        """Resume where the drill halted; a latch of another cause stays and is a breach."""
+        """Resume where the drill halted; a latch of another cause stays and is a breach.
+
+        Both sides count: a halt that one of them did not confirm in time still comes into force.
+        """
         try:
             status = self.world.get("/status")
-            if status["trading_state"] == "ACTIVE":
+            if status["trading_state"] == "ACTIVE" and not fence_of(self.world)["halted"]:
                 return True
             if status["latched"]:
                 self._judge()
