@@ -80,6 +80,7 @@ class Trouble:
         world = self._world
         world.gate.note("HEALED")
         self._faults.healed = True
+        world.healed_at = world.clock.true()
         world.gate.down.clear()
         world.fleet.redis_up = True
         for name in (API, UPKEEP):

@@ -29,7 +29,15 @@ from tests.faults.simulation.ports import (
     Silence,
     StrategyCalls,
 )
-from tests.faults.simulation.scheduler import Job, Killed, Pool, Process, Scheduler, SimulatedClock
+from tests.faults.simulation.scheduler import (
+    START,
+    Job,
+    Killed,
+    Pool,
+    Process,
+    Scheduler,
+    SimulatedClock,
+)
 from tests.faults.simulation.trouble import INTERVAL_S, Trouble
 from tests.faults.simulation.upkeep_loops import UpkeepLoops
 from tests.faults.simulation.venue import Venue
@@ -101,6 +109,7 @@ class World:
         self._make_engine(trace)
         self.operator = Operator(self)
         self.loops = UpkeepLoops(self)
+        self.healed_at = START
         self._cycles = shape.choice((1, 2, 2, 3))
         self._watch_s = shape.choice((5.0, 5.0, 9.0))
         self._reconcile_s = shape.choice((10.0, 20.0))
