@@ -58,14 +58,15 @@ def _many(chosen: argparse.Namespace) -> int:
             say(f"seed {seed}: {breaches[0]}")
             say(f"  again: python -m tests.faults.simulation --seed {seed} --trace")
         campaign.shown = len(campaign.failures)
-        rate = campaign.seeds / max(time.monotonic() - began, 0.001) * 60
+        campaign.seconds = time.monotonic() - began
+        rate = campaign.seeds / max(campaign.seconds, 0.001) * 60
         sys.stderr.write(f"{campaign.seeds} seeds, {rate:.0f} a minute\n")
+        so_far = range(chosen.start, chosen.start + campaign.seeds)
+        chosen.out.write_text(campaign.report(so_far, chosen.processes), encoding="utf-8")
 
     seeds = range(chosen.start, chosen.start + chosen.seeds)
-    campaign = run_many(seeds, chosen.processes, tuple(chosen.bug), show)
-    campaign.seconds = time.monotonic() - began
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    chosen.out.write_text(campaign.report(seeds, chosen.processes), encoding="utf-8")
+    campaign = run_many(seeds, chosen.processes, tuple(chosen.bug), show)
     say(campaign.summary())
     return 1 if campaign.failures or campaign.missing() else 0
 
