@@ -68,6 +68,7 @@ ORDERS: Answers = {200: Page[OrderRow]}
 ORDER: Answers = {200: OrderStory, 404: None}
 PERFORMANCE: Answers = {200: PerformanceAnswer}
 DETAIL_LENGTH = 500
+READS = frozenset({"GET", "HEAD", "OPTIONS"})
 FIRST_ERROR = 400
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -261,7 +262,7 @@ def _problem(problem: Problem) -> Response:
 
 
 def _audited(desk: Desk, response: Response) -> Response:
-    if request.method != "POST":
+    if request.method in READS:
         return response
     entry = AuditEntry(
         request_id=request_id(),
@@ -270,6 +271,7 @@ def _audited(desk: Desk, response: Response) -> Response:
         route=request.url_rule.rule if request.url_rule is not None else "unmatched",
         status=response.status_code,
         detail=_detail(response),
+        source=request.remote_addr or "",
     )
     audit.write(desk, entry, time.perf_counter() - g.started)
     return response

@@ -18,6 +18,7 @@ from engine.domain.cycle import CycleReport
 from engine.domain.model import Fill, OrderStatus, Value
 from engine.domain.views import (
     AuditEntry,
+    AuditRow,
     CycleDetail,
     CycleProgress,
     OrderRow,
@@ -79,6 +80,10 @@ class Queries(Protocol):
 
     def audit_append(self, entry: AuditEntry, now: datetime) -> None:
         """Write down who asked for what."""
+        ...
+
+    def audit(self, limit: int, before: str | None) -> Page[AuditRow]:
+        """Who asked for what, newest first."""
         ...
 
 

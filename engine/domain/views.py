@@ -166,7 +166,10 @@ class StoredAnswer(Value, frozen=True, kw_only=True):
 
 
 class AuditEntry(Value, frozen=True, kw_only=True):
-    """Who asked for what, and what was answered."""
+    """Who asked for what, from where, and what was answered.
+
+    `actor` is the name of the key (never the key), `source` the address of the other side.
+    """
 
     request_id: str
     actor: str
@@ -174,3 +177,10 @@ class AuditEntry(Value, frozen=True, kw_only=True):
     route: str
     status: int
     detail: str = ""
+    source: str = ""
+
+
+class AuditRow(AuditEntry, frozen=True, kw_only=True):
+    """An entry as it is shown."""
+
+    at: datetime

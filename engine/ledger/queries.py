@@ -13,6 +13,7 @@ from engine.domain.model import Order, OrderStatus, RiskDecision, Signal
 from engine.domain.orders import is_terminal
 from engine.domain.views import (
     AuditEntry,
+    AuditRow,
     BatchView,
     CycleDetail,
     CycleProgress,
@@ -214,6 +215,17 @@ class LedgerQueries:
         with self._connections.write() as connection:
             values = msgspec.structs.asdict(entry)
             connection.execute(insert(audit_log).values(at=now, **values))
+
+    def audit(self, limit: int, before: str | None) -> Page[AuditRow]:
+        """Who asked for what, newest first."""
+        chosen = select(audit_log).order_by(audit_log.c.number.desc()).limit(limit + 1)
+        if before is not None:
+            chosen = chosen.where(audit_log.c.number < cursor_of(before))
+        with self._connections.read() as connection:
+            rows = connection.execute(chosen).all()
+        fields = AuditRow.__struct_fields__
+        items = tuple(AuditRow(**{f: getattr(row, f) for f in fields}) for row in rows[:limit])
+        return Page(items=items, next_before=_next(rows, limit))
 
 
 def _next(rows: Any, limit: int) -> str | None:

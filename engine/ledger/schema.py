@@ -26,7 +26,7 @@ from engine.domain.cycle import CycleStatus, OutcomeStatus, Stage, Trigger
 from engine.domain.model import OrderStatus, Side, TradingState, Verdict
 from engine.ledger.column_types import DecimalText, EnumText, MicrosUTC
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 OPEN_ORDER = "status in ('RESERVED', 'SENDING', 'UNKNOWN', 'ACCEPTED', 'PARTIAL')"
 
 metadata = MetaData()
@@ -390,4 +390,5 @@ audit_log = Table(
     Column("route", Text, nullable=False),
     Column("status", Integer, nullable=False),
     Column("detail", Text, nullable=False),
+    Column("source", Text, nullable=False, server_default=""),  # the address it came from
 )

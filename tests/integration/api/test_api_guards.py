@@ -139,6 +139,29 @@ def test_the_audit_says_what_was_asked_and_why_it_was_refused(bench: Bench) -> N
     assert "state" in refused["detail"]
 
 
+def test_the_audit_says_when_and_from_where_and_never_shows_a_key(keyed: Bench) -> None:
+    """Newest first, in pages."""
+    keyed.post("/halt", HALT, headers={"Authorization": "Bearer wrong-key"})
+    keyed.clock.at += timedelta(seconds=5)
+    keyed.post("/halt", HALT, headers=bearer("halt"))
+    newest = keyed.ledger.queries.audit(1, None)
+    [allowed] = newest.items
+    [refused] = keyed.ledger.queries.audit(1, newest.next_before).items
+    assert (allowed.actor, allowed.status, allowed.source) == ("halt-key", 200, "127.0.0.1")
+    assert (refused.actor, refused.status, refused.source) == ("anonymous", 401, "127.0.0.1")
+    assert allowed.at - refused.at == timedelta(seconds=5)
+    rows = str(keyed.audit_rows())
+    assert "wrong-key" not in rows
+    assert "halt-halt" not in rows
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_every_method_that_may_change_something_is_written_down(bench: Bench, method: str) -> None:
+    bench.app.test_client().open("/orders", method=method)
+    [row] = bench.audit_rows()
+    assert (row["method"], row["status"]) == (method, 405)
+
+
 def test_reads_are_not_written_down(bench: Bench) -> None:
     bench.get("/status")
     assert bench.audit_rows() == []
