@@ -22,8 +22,10 @@ from engine.domain.cycle import (
     SymbolFacts,
 )
 from engine.domain.ledger_values import (
+    Adoption,
     Allocation,
     CycleFacts,
+    ExitRequest,
     LedgerState,
     NewAlert,
     OpenCycle,
@@ -37,6 +39,7 @@ from engine.domain.model import (
     Order,
     OrderIntent,
     PortfolioSnapshot,
+    Position,
     TradingState,
     VenueOrder,
 )
@@ -254,6 +257,32 @@ class StateLedger(Protocol):
         """Close an open alert; False when there is none."""
         ...
 
+    def enable_strategy(self, strategy: str, now: datetime, actor: str) -> int:
+        """Let a throttled strategy trade again; in how many symbols it was disabled."""
+        ...
+
+
+class PositionLedger(Protocol):
+    """What an operator decided of positions. One transaction each; raises LedgerUnavailable."""
+
+    def adopt(
+        self, position: Position, strategy: str, applied_seq: int, actor: str, now: datetime
+    ) -> bool:
+        """Give a foreign position to a strategy; False when it has it already. Raises Refused."""
+        ...
+
+    def adoptions(self) -> tuple[Adoption, ...]:
+        """Every adoption, oldest first."""
+        ...
+
+    def request_exit(self, position: Position, reason: str, actor: str, now: datetime) -> bool:
+        """Ask the next cycles to leave a position; False when that was asked before."""
+        ...
+
+    def exit_requests(self) -> tuple[ExitRequest, ...]:
+        """Every request, oldest first; one whose position is gone asks for nothing."""
+        ...
+
 
 class Ledger(Protocol):
     """The ledger, by what is asked of it."""
@@ -271,6 +300,11 @@ class Ledger(Protocol):
     @property
     def state(self) -> StateLedger:
         """Trading state, schedule, leases, alerts."""
+        ...
+
+    @property
+    def positions(self) -> PositionLedger:
+        """What an operator decided of positions."""
         ...
 
     def ping(self) -> None:

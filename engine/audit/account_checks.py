@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 
 from engine.audit.books import AccountBook, Books, Decided, Result
@@ -27,8 +27,9 @@ def account_is_its_fills(books: Books) -> Result:
         detail = f"applied through {account.applied_seq}, the log ends at {venue.head}"
         found.append(("portfolio", detail))
     fills = venue.fills()
-    found += _oversold(fills, account.foreign)
-    running = _Running(fills)
+    adopted = books.ledger.adopted
+    found += _oversold(fills, account.foreign, adopted)
+    running = _Running(fills, adopted)
     start = account.starting_cash
     for decided in sorted(books.ledger.decided, key=lambda d: d.basis.snapshot.applied_seq):
         picture = decided.basis.snapshot
@@ -43,7 +44,7 @@ def account_is_its_fills(books: Books) -> Result:
         running.advance(picture.applied_seq)
         start = running.begin(book) if start is None else start
         found += running.faults(book, start, f"cycle {decided.cycle_id}")
-    running = _Running(fills)
+    running = _Running(fills, adopted)
     running.advance(account.applied_seq)
     start = running.begin(account) if start is None else start
     found += running.faults(account, start, "portfolio")
@@ -56,8 +57,9 @@ def account_is_its_fills(books: Books) -> Result:
 class _Running:
     """Cash flow and quantities that the fills make up to a seq that only rises."""
 
-    def __init__(self, fills: tuple[Fill, ...]) -> None:
+    def __init__(self, fills: tuple[Fill, ...], adopted: Mapping[str, Decimal]) -> None:
         self._fills = fills
+        self._adopted = adopted
         self._next = 0
         self._flow = ZERO
         self._held: dict[str, Decimal] = defaultdict(lambda: ZERO)
@@ -86,13 +88,17 @@ class _Running:
         for symbol in sorted(self._held.keys() | account.quantities.keys()):
             made = self._held.get(symbol, ZERO)
             has = account.quantities.get(symbol, ZERO)
-            if made != has and not (symbol in account.foreign and symbol not in self._held):
+            if has in {made, EXACT.add(made, self._adopted.get(symbol, ZERO))}:
+                continue
+            if not (symbol in account.foreign and symbol not in self._held):
                 found.append((where, f"{has:f} {symbol} held, the fills make {made:f}"))
         return found
 
 
-def _oversold(fills: Iterable[Fill], foreign: frozenset[str]) -> Iterator[tuple[str, str]]:
-    held: dict[str, Decimal] = defaultdict(lambda: ZERO)
+def _oversold(
+    fills: Iterable[Fill], foreign: frozenset[str], adopted: Mapping[str, Decimal]
+) -> Iterator[tuple[str, str]]:
+    held: dict[str, Decimal] = defaultdict(lambda: ZERO, adopted)
     for fill in fills:
         signed = fill.quantity if fill.side is Side.BUY else -fill.quantity
         held[fill.symbol] = EXACT.add(held[fill.symbol], signed)

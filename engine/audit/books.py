@@ -66,7 +66,10 @@ class Decided(Value, frozen=True, kw_only=True):
 
 
 class LedgerBook(Value, frozen=True, kw_only=True):
-    """The engine's ledger at one instant. `findings` are those that it shows by itself."""
+    """The engine's ledger at one instant. `findings` are those that it shows by itself.
+
+    `adopted` are quantities that joined the account without a fill, by symbol.
+    """
 
     cursor: int
     log_id: str | None
@@ -78,6 +81,7 @@ class LedgerBook(Value, frozen=True, kw_only=True):
     decided: tuple[Decided, ...]
     states: tuple[StateChange, ...]
     halts: tuple[Halt, ...]
+    adopted: dict[str, Decimal] = {}
     findings: tuple[Finding, ...] = ()
 
 

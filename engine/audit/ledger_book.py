@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from decimal import Decimal
 from itertools import chain
 
 import msgspec
 from sqlalchemy import Connection, func, select
 
 from engine.audit.books import Decided, Halt, LedgerBook, StateChange, Step
+from engine.domain.amounts import EXACT, ZERO
 from engine.domain.ledger_values import AllocationBasis
 from engine.domain.model import (
     ExecutionEvent,
@@ -20,6 +22,7 @@ from engine.domain.model import (
 from engine.ledger.account_rows import read_account
 from engine.ledger.audit import findings
 from engine.ledger.ledger import SqlLedger
+from engine.ledger.position_rows import adoptions_of
 from engine.ledger.records import ORDER_COLUMNS, fill_of, load, order_of
 from engine.ledger.schema import (
     allocations,
@@ -62,6 +65,7 @@ def read_ledger(ledger: SqlLedger, now: datetime | None) -> LedgerBook:
             decided=_decided(connection),
             states=_states(connection),
             halts=_halts(connection),
+            adopted=_adopted(connection),
             findings=findings(connection, ledger.max_fee, moment),
         )
 
@@ -104,6 +108,14 @@ def _halts(connection: Connection) -> tuple[Halt, ...]:
         Halt(at=row.at, confirmed=CONFIRMED in row.detail)
         for row in connection.execute(chosen.order_by(audit_log.c.number))
     )
+
+
+def _adopted(connection: Connection) -> dict[str, Decimal]:
+    sums: dict[str, Decimal] = {}
+    for adoption in adoptions_of(connection):
+        known = sums.get(adoption.symbol, ZERO)
+        sums[adoption.symbol] = EXACT.add(known, adoption.quantity)
+    return sums
 
 
 def _last_active_at(connection: Connection) -> datetime | None:

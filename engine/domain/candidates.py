@@ -92,6 +92,20 @@ def touched(desk: Desk, position: Position) -> exits.ProtectiveExit | None:
     )
 
 
+def requested(desk: Desk, position: Position) -> exits.ProtectiveExit | None:
+    """The exit that an operator asked for; it needs neither candles nor a touched level."""
+    facts = desk.facts.get(position.symbol)
+    reason = None if facts is None else facts.exits_requested.get(position.opened_at)
+    if reason is None:
+        return None
+    return exits.ProtectiveExit(
+        reason="operator",
+        detail=reason,
+        trigger_price=position.market_price,
+        touch_price=position.market_price,
+    )
+
+
 def leave(
     desk: Desk, position: Position, cause: exits.ProtectiveExit | None, sell: Signal | None
 ) -> OrderIntent | None:
@@ -114,8 +128,8 @@ def leave(
 
 
 def _exit(desk: Desk, position: Position, sell: Signal | None) -> OrderIntent | None:
-    """The sale that a protective exit or the strategy calls for; None keeps the position."""
-    cause = touched(desk, position)
+    """The sale that operator, protective exit or strategy calls for; None keeps the position."""
+    cause = requested(desk, position) or touched(desk, position)
     if cause is None and sell is None:
         return None
     return leave(desk, position, cause, sell)

@@ -172,6 +172,7 @@ class SymbolFacts(Value, frozen=True, kw_only=True):
     `owner` is the strategy of the open position or open intent. `stop_price` and
     `target_price` are the tightest among the filled entries of the open position.
     `strategy_orders_today` counts filled orders of this UTC day by `strategy|side`.
+    `exits_requested` maps the opening of a position that an operator wants left to the reason.
     `attempts` maps a decision key to (attempts so far, whether a further one is allowed).
     """
 
@@ -185,6 +186,7 @@ class SymbolFacts(Value, frozen=True, kw_only=True):
     quarantined: bool = False
     open_sell_quantity: Decimal = Decimal(0)
     position_fill_id: str = ""
+    exits_requested: dict[datetime, str] = {}
     stop_price: Decimal | None = None
     target_price: Decimal | None = None
 

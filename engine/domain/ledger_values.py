@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
+
+import msgspec
 
 from engine.domain.cycle import (
     BatchRef,
@@ -17,6 +20,7 @@ from engine.domain.limits import RiskLimits
 from engine.domain.model import (
     Order,
     PortfolioSnapshot,
+    Position,
     RiskDecision,
     Side,
     TradingState,
@@ -166,3 +170,48 @@ class NewAlert(Value, frozen=True, kw_only=True):
     severity: str
     detail: str
     cycle_id: str = ""
+
+
+class Adoption(Value, frozen=True, kw_only=True):
+    """A foreign position that was given to a strategy.
+
+    `quantity` is what was held beyond what the fills up to `after_seq` make.
+    """
+
+    symbol: str
+    opened_at: datetime
+    strategy: str
+    quantity: Decimal
+    after_seq: int
+    at: datetime
+    actor: str
+
+    def is_of(self, position: Position) -> bool:
+        """Whether it is about this very position, not an earlier or later one of the symbol."""
+        return (position.symbol, position.opened_at) == (self.symbol, self.opened_at)
+
+
+class ExitRequest(Value, frozen=True, kw_only=True):
+    """An operator's wish to leave a position."""
+
+    symbol: str
+    opened_at: datetime
+    reason: str
+    at: datetime
+    actor: str
+
+    def is_of(self, position: Position) -> bool:
+        """Whether it is about this very position."""
+        return (position.symbol, position.opened_at) == (self.symbol, self.opened_at)
+
+
+def with_owners(snapshot: PortfolioSnapshot, adoptions: Iterable[Adoption]) -> PortfolioSnapshot:
+    """The account with every adopted position in the hands of its strategy."""
+    given = {(each.symbol, each.opened_at): each.strategy for each in adoptions}
+    positions = tuple(
+        msgspec.structs.replace(held, strategy=given.get((held.symbol, held.opened_at)))
+        if held.strategy is None
+        else held
+        for held in snapshot.positions
+    )
+    return msgspec.structs.replace(snapshot, positions=positions)

@@ -21,9 +21,10 @@ from engine.domain.cycle import CycleStatus
 from engine.domain.model import Fill, OrderEvent, OrderStatus, Side, Value
 from engine.domain.orders import NEVER_TRADED, TERMINAL, is_terminal, may_move
 from engine.ledger.account_rows import read_account
-from engine.ledger.event_rows import held_after
+from engine.ledger.event_rows import held_after, joined
 from engine.ledger.ledger import SqlLedger
 from engine.ledger.order_changes import EXACT, total
+from engine.ledger.position_rows import adoptions_of
 from engine.ledger.records import body_hash, fill_of, load
 from engine.ledger.schema import cycles, events, fills, holdings, orders, transitions
 
@@ -174,13 +175,19 @@ def _filled_though_never_traded(connection: Connection) -> Iterator[Finding]:
 
 
 def _holdings(connection: Connection) -> Iterator[Finding]:
-    """I8: the running holdings are what all stored fills make."""
+    """I8: the running holdings are what all stored fills and adoptions make."""
     rows = connection.execute(select(fills).order_by(fills.c.symbol, fills.c.seq)).all()
     grouped = groupby(rows, key=lambda row: row.symbol)
     made = {
-        symbol: held_after(symbol, None, [fill_of(row) for row in group])
+        symbol: held_after(
+            symbol, None, [fill_of(row) for row in group], joined(connection, symbol)
+        )
         for symbol, group in grouped
     }
+    for adoption in adoptions_of(connection):
+        if adoption.symbol not in made:
+            held = joined(connection, adoption.symbol)
+            made[adoption.symbol] = held_after(adoption.symbol, None, [], held)
     known = {row.symbol: row.quantity for row in connection.execute(select(holdings))}
     for symbol in sorted(made.keys() | known.keys()):
         quantity = made[symbol]["quantity"] if symbol in made else Decimal(0)

@@ -18,6 +18,7 @@ from engine.ledger.order_changes import EXACT, load_changes, save_changes, store
 from engine.ledger.records import dump, fill_of, fill_values, insert_all, upsert
 from engine.ledger.schema import events as event_log
 from engine.ledger.schema import fills, holdings
+from engine.ledger.schema_operator import adoptions
 
 EVENT_CAUSE = "event"
 
@@ -142,14 +143,35 @@ def _hold(connection: Connection, fresh: list[FillEvent]) -> None:
         if held is not None and new[0].seq < held["last_seq"]:
             # A hole was filled: what a position is made of depends on the order of its fills.
             rows = select(fills).where(fills.c.symbol == symbol).order_by(fills.c.seq)
-            new, held = [fill_of(row) for row in connection.execute(rows)], None
+            new = [fill_of(row) for row in connection.execute(rows)]
+            again = held_after(symbol, None, new, joined(connection, symbol))
+            upsert(connection, holdings, again, "symbol")
+            continue
         upsert(connection, holdings, held_after(symbol, held, new), "symbol")
 
 
-def held_after(symbol: str, held: dict[str, Any] | None, fresh: list[Fill]) -> dict[str, Any]:
-    """The holding in `symbol` after `fresh` fills in order of seq, from `held` or from nothing."""
-    row = dict(held) if held is not None else _nothing(symbol)
+def joined(connection: Connection, symbol: str) -> list[tuple[int, Decimal]]:
+    """What adoptions added to the holding: after which seq, and how much."""
+    chosen = select(adoptions.c.after_seq, adoptions.c.quantity).where(adoptions.c.symbol == symbol)
+    rows = connection.execute(chosen.order_by(adoptions.c.number))
+    return [(row.after_seq, row.quantity) for row in rows]
+
+
+def held_after(
+    symbol: str,
+    held: dict[str, Any] | None,
+    fresh: list[Fill],
+    adopted: Sequence[tuple[int, Decimal]] = (),
+) -> dict[str, Any]:
+    """The holding in `symbol` after `fresh` fills in order of seq, from `held` or from nothing.
+
+    `adopted` joined it on the way: (after this seq, so much).
+    """
+    row = dict(held) if held is not None else nothing_held(symbol)
+    waiting = list(adopted)
     for fill in fresh:
+        while waiting and waiting[0][0] < fill.seq:
+            row["quantity"] = EXACT.add(row["quantity"], waiting.pop(0)[1])
         signed = fill.quantity if fill.side is Side.BUY else -fill.quantity
         row["quantity"] = EXACT.add(row["quantity"], signed)
         row["last_seq"], row["last_fill_id"] = fill.seq, fill.fill_id
@@ -157,11 +179,14 @@ def held_after(symbol: str, held: dict[str, Any] | None, fresh: list[Fill]) -> d
             row["flat_seq"] = fill.seq
         if fill.side is Side.SELL:
             row["last_exit_at"] = fill.filled_at
+    for _, quantity in waiting:
+        row["quantity"] = EXACT.add(row["quantity"], quantity)
     row["quantity"] = Decimal(canonical(row["quantity"]))
     return row
 
 
-def _nothing(symbol: str) -> dict[str, Any]:
+def nothing_held(symbol: str) -> dict[str, Any]:
+    """The row of a symbol of which nothing is held."""
     return {
         "symbol": symbol,
         "quantity": Decimal(0),

@@ -18,6 +18,7 @@ from engine.ledger.column_types import AnyRow
 from engine.ledger.order_changes import total
 from engine.ledger.records import ORDER_COLUMNS, order_of
 from engine.ledger.schema import disabled_strategies, fills, holdings, orders
+from engine.ledger.schema_operator import exit_requests
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -34,6 +35,7 @@ class Past:
     entries: dict[str, list[AnyRow]]
     recent: dict[str, list[AnyRow]]
     disabled: dict[str, list[str]]
+    exits: dict[str, list[AnyRow]]
 
 
 def symbol_facts(
@@ -69,6 +71,7 @@ def _past(
         orders.c.market_time <= market_time,
     )
     disabled = select(disabled_strategies).where(disabled_strategies.c.symbol.in_(asked))
+    wanted = select(exit_requests).where(exit_requests.c.symbol.in_(asked))
     stopped: dict[str, list[str]] = {}
     for row in connection.execute(disabled):
         stopped.setdefault(row.symbol, []).append(row.strategy)
@@ -78,6 +81,7 @@ def _past(
         entries=_by_symbol(entry_rows(connection, asked)),
         recent=_by_symbol(connection.execute(recent.order_by(orders.c.market_time))),
         disabled=stopped,
+        exits=_by_symbol(connection.execute(wanted)),
     )
 
 
@@ -128,6 +132,10 @@ def _facts_of(symbol: str, past: Past, market_time: datetime, stops_since: datet
         disabled_strategies=tuple(sorted(past.disabled.get(symbol, []))),
         quarantined=any(order.status in DOUBTFUL for order in open_orders),
         open_sell_quantity=total(order.quantity - order.filled_quantity for order in sells),
+        exits_requested={
+            row.opened_at: f"{row.reason} (asked for by {row.actor})"
+            for row in past.exits.get(symbol, [])
+        },
         position_fill_id="" if held is None else held.last_fill_id,
         stop_price=max(stops, default=None),
         target_price=min(targets, default=None),

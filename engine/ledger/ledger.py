@@ -16,6 +16,7 @@ from engine.ledger.connections import Connections, ledger_url
 from engine.ledger.cycle_rows import CycleRows
 from engine.ledger.migration import migrate
 from engine.ledger.order_rows import OrderRows
+from engine.ledger.position_rows import PositionRows
 from engine.ledger.queries import LedgerQueries
 from engine.ledger.records import insert_new
 from engine.ledger.schema import account, allocations, cycles, outcomes, signals
@@ -41,6 +42,7 @@ class SqlLedger:
             guard_window_s=candles * settings.trading_engine.timeframe_s,
         )
         self.state = StateRows(connections)
+        self.positions = PositionRows(connections)
         self.queries = LedgerQueries(connections)
 
     @contextmanager

@@ -26,13 +26,14 @@ from engine.domain.cycle import CycleStatus, OutcomeStatus, Stage, Trigger
 from engine.domain.model import OrderStatus, Side, TradingState, Verdict
 from engine.ledger.column_types import DecimalText, EnumText, MicrosUTC
 
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0004"
 OPEN_ORDER = "status in ('RESERVED', 'SENDING', 'UNKNOWN', 'ACCEPTED', 'PARTIAL')"
 
 metadata = MetaData()
 
 
-def _number() -> Column[int]:
+def numbered() -> Column[int]:
+    """A surrogate key in order of insertion."""
     key = BigInteger().with_variant(Integer(), "sqlite")
     return Column("number", key, primary_key=True, autoincrement=True)
 
@@ -69,7 +70,7 @@ causes = Table(
 state_changes = Table(
     "state_changes",
     metadata,
-    _number(),
+    numbered(),
     Column("at", MicrosUTC, nullable=False),
     Column("actor", Text, nullable=False),
     Column("what", Text, nullable=False),
@@ -89,7 +90,7 @@ leases = Table(
 alerts = Table(
     "alerts",
     metadata,
-    _number(),
+    numbered(),
     Column("key", Text, nullable=False),
     Column("name", Text, nullable=False),
     Column("severity", Text, nullable=False),
@@ -97,6 +98,8 @@ alerts = Table(
     Column("cycle_id", Text, nullable=False),
     Column("opened_at", MicrosUTC, nullable=False),
     Column("resolved_at", MicrosUTC),
+    Column("acknowledged_at", MicrosUTC),
+    Column("acknowledged_by", Text, nullable=False, server_default=""),
 )
 Index(
     "alerts_one_open",
@@ -116,7 +119,7 @@ snapshots = Table(
 cycles = Table(
     "cycles",
     metadata,
-    _number(),
+    numbered(),
     Column("cycle_id", Text, nullable=False, unique=True),
     Column("key", Text, nullable=False, unique=True),
     Column("trigger", EnumText(Trigger), nullable=False),
@@ -187,7 +190,7 @@ cycle_steps = Table(
 outcomes = Table(
     "outcomes",
     metadata,
-    _number(),
+    numbered(),
     Column("cycle_id", Text, nullable=False),
     Column("symbol", Text, nullable=False),
     Column("batch", Integer, nullable=False),
@@ -200,7 +203,7 @@ outcomes = Table(
 signals = Table(
     "signals",
     metadata,
-    _number(),
+    numbered(),
     Column("cycle_id", Text, nullable=False),
     Column("batch", Integer, nullable=False),
     Column("symbol", Text, nullable=False),
@@ -215,7 +218,7 @@ signals = Table(
 candidates = Table(
     "candidates",
     metadata,
-    _number(),
+    numbered(),
     Column("cycle_id", Text, nullable=False),
     Column("batch", Integer, nullable=False),
     Column("decision_key", Text, nullable=False),
@@ -226,7 +229,7 @@ candidates = Table(
 decisions = Table(
     "decisions",
     metadata,
-    _number(),
+    numbered(),
     Column("cycle_id", Text, nullable=False),
     Column("stage", EnumText(Stage), nullable=False),  # risk: denied in its batch; else allocate
     Column("decision_key", Text, nullable=False),
@@ -235,6 +238,8 @@ decisions = Table(
     Column("binding_rule", Text, nullable=False),
     Column("payload", Text, nullable=False),
     Index("decisions_by_cycle", "cycle_id", "decision_key"),
+    Index("decisions_by_verdict", "verdict", "number"),
+    Index("decisions_by_symbol", "symbol", "number"),
 )
 
 allocations = Table(  # of cycles that reserved an order; the basis says on what
@@ -248,7 +253,7 @@ allocations = Table(  # of cycles that reserved an order; the basis says on what
 orders = Table(
     "orders",
     metadata,
-    _number(),
+    numbered(),
     Column("client_order_id", Text, nullable=False, unique=True),
     Column("decision_key", Text, nullable=False),
     Column("attempt", Integer, nullable=False),
@@ -308,7 +313,7 @@ Index(
 transitions = Table(
     "transitions",
     metadata,
-    _number(),
+    numbered(),
     Column("client_order_id", Text, nullable=False),
     Column("at", MicrosUTC, nullable=False),
     Column("from_status", String(16), nullable=False),  # empty: the order did not exist
@@ -382,7 +387,7 @@ idempotent_requests = Table(
 audit_log = Table(
     "audit_log",
     metadata,
-    _number(),
+    numbered(),
     Column("at", MicrosUTC, nullable=False),
     Column("request_id", Text, nullable=False),
     Column("actor", Text, nullable=False),

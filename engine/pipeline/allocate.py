@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import msgspec
 
-from engine import reconcile, seeded
+from engine import ownership, reconcile, seeded
 from engine.domain import allocation, book, quality
 from engine.domain import risk as rules
 from engine.domain.cycle import AllocationFacts, CyclePlan, OutcomeStatus, Stage
@@ -92,6 +92,7 @@ def _read(engine: Engine, plan: CyclePlan) -> _Inputs:
             may_enter = False
             snapshot = _stale_snapshot(engine)
             veto = "" if snapshot is not None else f"the account is not known: {error}"
+    snapshot = ownership.with_adopted(engine, snapshot)
     may_enter = may_enter and not _is_market_bad(engine, plan, candidates)
     symbols = sorted({intent.symbol for intent in candidates})
     quotes, problems = _quotes(engine, symbols)

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import msgspec
 
-from engine import degraded_state, failpoints, reconcile
+from engine import degraded_state, failpoints, ownership, reconcile
 from engine.config_source import config_hash
 from engine.domain import batching
 from engine.domain import risk as rules
@@ -125,7 +125,9 @@ def _look_around(engine: Engine, opened: OpenedCycle, degraded: list[Degradation
         degraded.append(Degradation(service="execution", reason="; ".join(result.problems)))
     seen = market.read(engine, opened.cycle_id)
     last = result.snapshot or engine.ledger.state.last_snapshot()
-    snapshot, unmarked = market.mark(engine, last, seen)
+    marked, unmarked = market.mark(engine, last, seen)
+    snapshot = ownership.with_adopted(engine, marked)
+    ownership.tell_of_foreign(engine, snapshot, opened.cycle_id)
     return _Opening(
         opened=opened,
         epoch=epoch,

@@ -194,11 +194,23 @@ def test_a_running_deployment_is_audited_over_http(
         assert "by their terms" in capsys.readouterr().out
 
 
+UNDO = """
+drop table allocations;
+alter table audit_log drop column source;
+drop table adoptions;
+drop table exit_requests;
+drop index decisions_by_verdict;
+drop index decisions_by_symbol;
+alter table alerts drop column acknowledged_at;
+alter table alerts drop column acknowledged_by;
+"""
+
+
 def test_a_ledger_from_before_the_basis_was_kept_is_upgraded_and_audits_clean(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old = sqlite3.connect(folder / LEDGER)
-    old.execute("drop table allocations")
+    old.executescript(UNDO)
     old.execute("update alembic_version set version_num = '0001'")
     old.commit()
     old.close()
