@@ -13,6 +13,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     DATA_DIR=/data
+RUN printf '#!/bin/sh\nexec python /app/cli.py "$@"\n' > /usr/local/bin/trading-engine \
+    && chmod 755 /usr/local/bin/trading-engine
 # the root may be read-only, so the byte code is made here
 RUN python -m compileall -q .
 USER trading

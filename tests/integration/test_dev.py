@@ -15,6 +15,10 @@ COMMANDS = (
     *("up", "test", "format", "lint", "types", "bench", "conform", "audit", "replay"),
     *("compose-env", "compose-check"),
 )
+VERBS = (
+    *("status", "start", "stop", "cycle", "halt", "reduce", "resume", "orders", "explain"),
+    *("positions", "close", "enable", "alerts", "config"),
+)
 
 
 def _dev(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -39,6 +43,24 @@ def test_alone_it_lists_what_it_can_do(command: str) -> None:
     done = _dev()
     assert done.returncode == 0
     assert f"./dev {command}" in done.stdout
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_it_lists_each_verb_of_the_command_line(verb: str) -> None:
+    listed = _dev().stdout.partition("./dev VERB")[2].partition("./dev compose-env")[0]
+    assert verb in listed.replace("\n", " ").split()
+
+
+def test_a_verb_is_passed_on_with_its_options_and_exit_status(tmp_path: Path) -> None:
+    """A Python that only repeats what it was given stands in for the virtual environment's."""
+    (tmp_path / "bin").mkdir()
+    _program(tmp_path / "bin" / "python", '[ "$1" = -c ] || { echo "$@"; exit 4; }')
+    wanted = subprocess.run(
+        ["sh", "-c", "cat requirements*.txt | cksum"], cwd=ROOT, capture_output=True, check=True
+    )
+    (tmp_path / "stamp-requirements.txt").write_bytes(wanted.stdout)
+    done = _dev("explain", "9b1f6c02", "--json", VENV=str(tmp_path))
+    assert (done.returncode, done.stdout) == (4, "cli.py explain 9b1f6c02 --json\n")
 
 
 def test_an_unknown_command_is_refused_by_name() -> None:

@@ -1,0 +1,1 @@
+"""The operator's command line: what `cli.py` does. It speaks HTTP only."""
