@@ -85,7 +85,7 @@ def settings(interval: float, seed: int) -> dict[str, Any]:
         "risk": {
             "max_open_positions": dice.choice([12, 16, 24]),
             "max_order_notional": dice.choice(["3000", "6000"]),
-            "min_cash": 0,
+            "min_cash": dice.choice([0, 0.6]),
             "max_portfolio_risk": dice.choice([0.006, 0.15]),
             "max_gross_exposure": dice.choice([0.5, 1.0]),
             "max_daily_loss_soft": 1,
@@ -93,7 +93,7 @@ def settings(interval: float, seed: int) -> dict[str, Any]:
             "max_drawdown": 1,
             "cooldown_candles": dice.choice([0, 3]),
             "max_orders_per_cycle": dice.choice([8, 20]),
-            "max_orders_per_minute": dice.choice([10, 60]),
+            "max_orders_per_minute": dice.choice([4, 10, 60]),
             "max_orders_per_symbol_per_hour": dice.choice([1, 4]),
             "stoploss_guard": {
                 "stops": dice.choice([1, 4]),

@@ -1,0 +1,98 @@
+"""Many cycles back to back: what drifts.
+
+`./dev bench soak [--cycles 500] [--symbols 100]` compares the first tenth, after ten cycles, with
+the last tenth: seconds a cycle, memory by process, Redis' keys, the ledger's size.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from bench.measure import (
+    MEGABYTE,
+    Meter,
+    Row,
+    environment,
+    median,
+    members,
+    options,
+    redis_of,
+    role_of,
+    table,
+    tell,
+    timed_cycles,
+)
+from tests.integration.stack import Stack, running
+
+WARM = 10
+COLUMNS = ("case", "after_warm", "at_end", "drift_percent")
+
+
+def sample(stack: Stack) -> dict[str, float]:
+    """Memory by role in MB, Redis' keys, and the ledger's MB."""
+    memory: dict[str, float] = defaultdict(float)
+    for process in members(stack.pid):
+        memory[f"{role_of(process)} MB"] += process.memory_full_info().pss / MEGABYTE
+    client = redis_of(stack.pid)
+    keys: Any = 0 if client is None else client.dbsize()
+    files = (stack.folder / "data").rglob("ledger.sqlite*")
+    ledger = sum(path.stat().st_size for path in files) / MEGABYTE
+    return {**memory, "redis keys": float(keys), "ledger MB": ledger}
+
+
+def drift(case: str, before: float, after: float) -> Row:
+    """One line."""
+    percent = round((after / before - 1) * 100, 1) if before else 0.0
+    return {
+        "bench": "soak",
+        "case": case,
+        "after_warm": round(before, 3),
+        "at_end": round(after, 3),
+        "drift_percent": percent,
+    }
+
+
+def measure(symbols: int, cycles: int) -> list[Row]:
+    """The lines of the table."""
+    tenth = max(cycles // 10, 1)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running(Path(folder), **environment(symbols)) as stack,
+    ):
+        timed_cycles(stack, WARM, time.perf_counter)
+        first = sample(stack)
+        with Meter(stack.pid) as meter:
+            walls = []
+            for number in range(cycles):
+                [(_, wall)] = timed_cycles(stack, 1, time.perf_counter)
+                walls.append(wall)
+                if (number + 1) % tenth == 0:
+                    sys.stderr.write(f"{number + 1} cycles, {median(walls[-tenth:])} s each\n")
+        last = sample(stack)
+    rows = [drift("cycle s (median of a tenth)", median(walls[:tenth]), median(walls[-tenth:]))]
+    rows += [drift(name, first[name], last[name]) for name in sorted(first.keys() & last.keys())]
+    shared = {"symbols": symbols, "wall_s": median(walls), "peak_mb": meter.peak_mb}
+    shared |= {"cpu_s": round(meter.total_cpu_s / cycles, 3), "runs": cycles}
+    return [{**row, **shared} for row in rows]
+
+
+def main() -> int:
+    """Measure, print, write."""
+    parser = options("soak", __doc__)
+    parser.add_argument("--cycles", type=int, default=500)
+    parser.add_argument("--symbols", type=int, default=100)
+    chosen = parser.parse_args()
+    if chosen.quick:
+        chosen.cycles, chosen.symbols = 20, 25
+    rows = measure(chosen.symbols, chosen.cycles)
+    note = f"{chosen.cycles} cycles of {chosen.symbols} symbols, after {WARM} that are not counted."
+    return tell("soak", "Many cycles", [note, table(rows, COLUMNS)], rows, chosen)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
