@@ -284,6 +284,16 @@ class Flower(Section):
     basic_auth: SecretStr = SecretStr("")
 
 
+class Alerts(Section):
+    """When an alert is raised and ended."""
+
+    look_s: Seconds = 5
+    hold_s: Annotated[float, Field(ge=0)] = 15
+    clear_s: Annotated[float, Field(ge=0)] = 30
+    unknown_s: Seconds = 60
+    runbook: str = ""
+
+
 class Log(Section):
     """Form and level of the logs."""
 
@@ -309,6 +319,7 @@ class Settings(Section):
     ledger: LedgerSettings = LedgerSettings()
     data_dir: Annotated[str, Field(min_length=1)] = "data"
     flower: Flower = Flower()
+    alerts: Alerts = Alerts()
     log: Log = Log()
 
 

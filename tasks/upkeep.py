@@ -13,6 +13,7 @@ from typing import Any
 from celery.signals import worker_ready, worker_shutting_down
 
 from engine import degraded_state, reconcile
+from engine.alarms import Alarms
 from engine.bootstrap import build_vitals
 from engine.control import lifecycle
 from engine.domain.model import TradingState
@@ -46,6 +47,7 @@ class Upkeep:
     def __init__(self, here: Engine) -> None:
         self._engine = here
         self._desk = build_desk("upkeep", here)
+        self.alarms = Alarms(self._desk)
         self._vitals = build_vitals(here.settings)
         self._schedule = self._desk.schedule
         self._seen: frozenset[str] = frozenset()
@@ -206,6 +208,7 @@ def _start(sender: Any, **_: Any) -> None:
     timing = settings.timing
     _loops.every(timing.watch_s, "watch", upkeep.watch)
     _loops.every(timing.reconcile_s, "reconcile", upkeep.reconcile)
+    _loops.every(settings.alerts.look_s, "alarms", upkeep.alarms.look)
     _loops.every(PRUNE_S, "prune", upkeep.prune)
     _loops.every(AUTOSTART_S, "autostart", upkeep.autostart)
     for service in SERVICES:

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from engine.domain.account_history import Commitments, EquityAt
+from engine.domain.alerts import AlertRecord
 from engine.domain.cycle import CycleReport
 from engine.domain.model import Fill, OrderStatus, Value
 from engine.domain.views import (
@@ -62,6 +63,10 @@ class Queries(Protocol):
 
     def order(self, client_order_id: str) -> OrderStory:
         """One order whole. Raises NotFound."""
+        ...
+
+    def alerts_since(self, since: datetime) -> tuple[AlertRecord, ...]:
+        """Alerts that are open, and those resolved after `since`; the oldest first."""
         ...
 
     def rates(self, since: datetime) -> Rates:

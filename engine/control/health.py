@@ -54,11 +54,9 @@ def _from_ledger(desk: Desk) -> dict[str, Check]:
     try:
         state = desk.engine.ledger.state.read()
         last = desk.queries.last_cycle()
-        rates = desk.queries.rates(desk.engine.clock.now() - RECENT)
+        trouble, slow = _orchestrator(desk, state, last), slowness(desk)
     except LedgerUnavailable as error:
         return {"ledger": _check(desk, "down", str(error))}
-    trouble = _orchestrator(desk, state, last)
-    slow = _performance(desk, figures.quantile(rates.durations_s, 0.5))
     return {
         "orchestrator": _check(desk, "degraded" if trouble else "ok", trouble),
         "performance": _check(desk, "degraded" if slow else "ok", slow),
@@ -69,8 +67,14 @@ def _orchestrator(desk: Desk, state: LedgerState, last: CycleReport | None) -> s
     """What is wrong with the succession of cycles, or nothing."""
     if last is not None and last.status in TROUBLED:
         return f"cycle {last.cycle_id} ended {last.status.value}: {last.reason}"
+    silence_s = overdue_s(desk, state, last)
+    return "" if silence_s is None else f"no cycle began for {silence_s:.0f} s"
+
+
+def overdue_s(desk: Desk, state: LedgerState, last: CycleReport | None) -> float | None:
+    """Seconds since a cycle began, where the schedule runs and cycles were missed; else None."""
     if not state.schedule_running:
-        return ""
+        return None
     begun = [last.started_at] if last is not None else []
     if state.schedule_set_at is not None:
         begun.append(state.schedule_set_at)
@@ -79,13 +83,18 @@ def _orchestrator(desk: Desk, state: LedgerState, last: CycleReport | None) -> s
         begun.append(current.report.started_at)
     interval = desk.engine.settings.trading_engine.cycle_interval
     silence = desk.engine.clock.now() - max(begun, default=desk.engine.clock.now())
-    if silence > timedelta(seconds=MISSED_INTERVALS * interval):
-        return f"no cycle began for {silence.total_seconds():.0f} s"
-    return ""
+    return (
+        silence.total_seconds() if silence.total_seconds() > MISSED_INTERVALS * interval else None
+    )
 
 
-def _performance(desk: Desk, median_s: float | None) -> str:
-    """A cycle should take no more than half its interval; in the median of the last hour."""
+def slowness(desk: Desk) -> str:
+    """Where a cycle takes more than half its interval, in the median of the last hour; or nothing.
+
+    Raises LedgerUnavailable.
+    """
+    rates = desk.queries.rates(desk.engine.clock.now() - RECENT)
+    median_s = figures.quantile(rates.durations_s, 0.5)
     budget = desk.engine.settings.trading_engine.cycle_interval / 2
     if median_s is None or median_s <= budget:
         return ""

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, and_, func, insert, select
 
+from engine.domain.alerts import AlertRecord
 from engine.domain.cycle import CycleReport, CycleStatus, Stage
 from engine.domain.model import Order, OrderStatus, RiskDecision, Signal
 from engine.domain.orders import is_terminal
@@ -26,6 +27,7 @@ from engine.domain.views import (
     Transition,
 )
 from engine.errors import NotFound, Refused
+from engine.ledger.alert_rows import alerts_since
 from engine.ledger.column_types import AnyRow
 from engine.ledger.connections import Connections
 from engine.ledger.cycle_facts import batch_rows, cycle_row, decisions_of, outcomes_of
@@ -154,6 +156,11 @@ class LedgerQueries:
                 transitions=_transitions(connection, client_order_id),
                 fills=tuple(found.get(client_order_id, [])),
             )
+
+    def alerts_since(self, since: datetime) -> tuple[AlertRecord, ...]:
+        """Alerts that are open, and those resolved after `since`; the oldest first."""
+        with self._connections.read() as connection:
+            return alerts_since(connection, since)
 
     def rates(self, since: datetime) -> Rates:
         """Counts and durations of what happened since then (wall time)."""
