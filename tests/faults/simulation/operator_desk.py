@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.faults.simulation.world import World
 
 RESUME_EVERY_S = 12.0
-WATCHED_S = 90.0
+WATCHED_S = 140.0  # the last late request has come
 SIDE_BY_SIDE_S = 5.0
 LOCK_POLL_S = 0.02
 

@@ -45,6 +45,7 @@ SENDERS = frozenset(
         "portfolio.apply_fills",
     }
 )
+LATEST_S = 125.0  # of a request on the wire: past every deadline, before the operator leaves
 NEVER_LATE = frozenset({"execution.resume"})
 
 
@@ -184,7 +185,7 @@ class Gate:
             self._count("lost the request of", label)
             self._time_out(service, f"{label}: its request is lost", unknown)
         if label not in NEVER_LATE and self.faults.has("late_request", label):
-            self.scheduler.at(self.faults.between(1.0, 200.0), lambda: self._late(label, effect))
+            self.scheduler.at(self.faults.between(1.0, LATEST_S), lambda: self._late(label, effect))
             self._time_out(service, f"{label}: its request is late", unknown)
 
     def _late(self, label: str, effect: Callable[[], object]) -> None:
@@ -245,6 +246,7 @@ class LedgerSteps:
         self.cycles = LedgerPart(gate, "cycles", ledger.cycles)
         self.orders = LedgerPart(gate, "orders", ledger.orders)
         self.state = LedgerPart(gate, "state", ledger.state)
+        self.archive = LedgerPart(gate, "archive", ledger.archive)
         self.queries = LedgerPart(gate, "queries", ledger.queries)
 
 
