@@ -42,7 +42,7 @@ def _addresses(settings: Settings) -> Iterator[tuple[Path, str, tuple[str, ...],
         url = settings.services.named(name).url
         yield ("services", name, "url"), url, _HTTP, "http://host:port"
     for webhook in settings.services.monitoring.webhooks:
-        yield ("services", "monitoring", "webhooks"), webhook, _HTTP, "https://host/path"
+        yield ("services", "monitoring", "webhooks"), webhook.url, _HTTP, "https://host/path"
     yield ("redis", "url"), settings.redis.url, _REDIS, "redis://host:port/0"
     forms = "sqlite:///file or postgresql+psycopg://user:password@host/database"
     yield ("ledger", "url"), settings.ledger.url, _LEDGER, forms

@@ -112,7 +112,7 @@ def redacted(settings: Settings) -> dict[str, Any]:
     """The settings as plain JSON values, without any secret."""
     shown: dict[str, Any] = redact(settings.model_dump(mode="json"))
     monitoring = shown["services"]["monitoring"]
-    monitoring["webhooks"] = [_without_path(url) for url in monitoring["webhooks"]]
+    monitoring["webhooks"] = [_without_path(hook["url"]) for hook in monitoring["webhooks"]]
     return shown
 
 

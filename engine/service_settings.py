@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
-from typing import Annotated, Literal, Self
+from string import Template
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -13,6 +15,10 @@ PositiveFraction = Annotated[Decimal, Field(gt=0, le=1)]
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Money = Annotated[Decimal, Field(gt=0)]
+NOTICE_FIELDS = (
+    *("text", "name", "about", "severity", "phase", "mode", "account", "detail", "effect"),
+    *("since", "duration", "runbook", "cycle_id"),
+)
 ServiceName = Literal["market_data", "strategy", "portfolio", "execution", "monitoring"]
 SERVICES: tuple[ServiceName, ...] = (
     "market_data",
@@ -164,6 +170,45 @@ class Execution(Service):
     limits: BrokerLimits = BrokerLimits()
 
 
+class Webhook(Section):
+    """An address that alerts are posted to; `body` is a template of what is posted.
+
+    In the texts of a body `$text` stands for the whole line, and each other field of NOTICE_FIELDS
+    for itself; `$$` is a dollar. Without a body the event itself is posted, with its line.
+    """
+
+    url: str
+    body: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_address(cls, data: object) -> object:
+        return {"url": data} if isinstance(data, str) else data
+
+    @field_validator("body")
+    @classmethod
+    def _known_fields(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for text in texts_within(value):
+            template = Template(text)
+            unknown = set(template.get_identifiers()) - set(NOTICE_FIELDS)
+            if unknown or not template.is_valid():
+                raise ValueError(f"$NAME with a name out of {' '.join(NOTICE_FIELDS)}; $$ for $")
+        return value
+
+
+def texts_within(value: object) -> Iterator[str]:
+    """Every text of a JSON value, but not the names of its fields."""
+    match value:
+        case str():
+            yield value
+        case dict():
+            for item in value.values():
+                yield from texts_within(item)
+        case list():
+            for item in value:
+                yield from texts_within(item)
+
+
 class Monitoring(Service):
     """The monitoring service."""
 
@@ -172,12 +217,19 @@ class Monitoring(Service):
     retries: Annotated[int, Field(ge=0, le=5)] = 0
     rate_limit: Annotated[str, Field(pattern=r"^[1-9]\d*/(second|minute|hour)$")] = "100/second"
     max_answer_bytes: Annotated[int, Field(ge=1024)] = 1048576
-    webhooks: tuple[str, ...] = ()
+    webhooks: tuple[Webhook, ...] = ()
     webhook_timeout_s: Seconds = 5
     webhook_tries: Count = 3
     webhook_pause_s: Seconds = 1
     keep_events: Count = 100000
     spool_events: Count = 10000
+
+    @field_validator("webhooks", mode="before")
+    @classmethod
+    def _addresses(cls, value: object) -> object:
+        if isinstance(value, str):
+            return [part.strip() for part in value.split(",") if part.strip()]
+        return value
 
 
 class Services(Section):

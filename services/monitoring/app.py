@@ -31,6 +31,7 @@ FILE_NAME = "monitoring.sqlite"
 # A thousand events with a report each.
 MAX_BODY_BYTES = 4 * 1024 * 1024
 LAST_ALERTS = 5
+KNOWN_ALERTS = 500
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def create_app(settings: Settings, *, post: Post | None = None) -> Flask:
         post if post is not None else HttpPost(section.webhook_timeout_s),
         tries=section.webhook_tries,
         pause_s=section.webhook_pause_s,
-        account=settings.trading_engine.mode.upper(),
+        mode=settings.trading_engine.mode.upper(),
+        earlier=store.latest(type_="alert", limit=KNOWN_ALERTS),
     )
     app = create_web_app(
         name="monitoring",

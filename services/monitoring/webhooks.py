@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
 
-import msgspec
 import requests
 
 from engine.domain.messages import MonitoringEvent
+from engine.service_settings import Webhook
 from engine.telemetry import get_logger
 from services.monitoring.contract import WebhookCounts
+from services.monitoring.notices import Phases, body, is_alert
 
 log = get_logger(__name__)
 
-_THREADS = 2
-_WAITING = 1000
+_WAITING = 500
 
 
 class Post(Protocol):
@@ -47,38 +47,51 @@ class HttpPost:
                 raise requests.HTTPError(f"answered {answer.status_code}")
 
 
-def is_alert(event: MonitoringEvent) -> bool:
-    """Whether somebody should be told: an alert that is more than news, or any critical event."""
-    return event.severity == "critical" or (event.type == "alert" and event.severity != "info")
-
-
 class Webhooks:
-    """Sends alerts to every address. What cannot wait in line is dropped and counted."""
+    """Sends news of alerts to every address, in order. What cannot wait in line is dropped.
+
+    Each address has a line and a thread of its own: one that is slow holds up no other.
+    """
 
     def __init__(
-        self, urls: Sequence[str], post: Post, *, tries: int, pause_s: float, account: str
+        self,
+        hooks: Sequence[Webhook],
+        post: Post,
+        *,
+        tries: int,
+        pause_s: float,
+        mode: str,
+        earlier: Sequence[MonitoringEvent] = (),
     ) -> None:
-        self._urls = tuple(urls)
+        """`mode` is shown where an event does not say its own; `earlier` as Phases takes it."""
         self._post = post
         self._tries = tries
         self._pause_s = pause_s
-        self._account = account
-        self._waiting: queue.Queue[tuple[str, MonitoringEvent]] = queue.Queue(_WAITING)
+        self._mode = mode
+        self._phases = Phases(earlier)
+        self._judging = threading.Lock()
         self._closing = threading.Event()
         self._counting = threading.Lock()
         self._counts = {"delivered": 0, "failed": 0, "dropped": 0}
-        for number in range(_THREADS if self._urls else 0):
-            threading.Thread(target=self._work, name=f"webhook-{number}", daemon=True).start()
+        self._lines = [_Line(hook, queue.Queue(_WAITING)) for hook in hooks]
+        for number, line in enumerate(self._lines):
+            name = f"webhook-{number}"
+            threading.Thread(target=self._work, args=(line,), name=name, daemon=True).start()
 
     def send(self, events: Sequence[MonitoringEvent]) -> None:
-        """Put the alerts among these events in line; returns at once."""
-        for event in events:
-            for url in self._urls if is_alert(event) else ():
-                try:
-                    self._waiting.put_nowait((url, event))
-                except queue.Full:
-                    self._count("dropped")
-                    log.warning("alert_dropped", event_id=event.event_id, to=_host(url))
+        """Put the news among these events in line; returns at once."""
+        with self._judging:
+            news = [event for event in events if is_alert(event) and self._phases.is_news(event)]
+            for event in news:
+                for line in self._lines:
+                    self._put(line, event)
+
+    def _put(self, line: _Line, event: MonitoringEvent) -> None:
+        try:
+            line.waiting.put_nowait(event)
+        except queue.Full:
+            self._count("dropped")
+            log.warning("alert_dropped", event_id=event.event_id, to=_host(line.hook.url))
 
     def counts(self) -> WebhookCounts:
         """What became of alerts so far."""
@@ -89,25 +102,25 @@ class Webhooks:
         """Send nothing further."""
         self._closing.set()
 
-    def _work(self) -> None:
+    def _work(self, line: _Line) -> None:
         while not self._closing.is_set():
             try:
-                url, event = self._waiting.get(timeout=1)
+                event = line.waiting.get(timeout=1)
             except queue.Empty:
                 continue
-            self._deliver(url, event)
+            self._deliver(line.hook, event)
 
-    def _deliver(self, url: str, event: MonitoringEvent) -> None:
-        body = self._body(event)
+    def _deliver(self, hook: Webhook, event: MonitoringEvent) -> None:
+        sent = body(event, hook.body, self._mode)
         for attempt in range(1, self._tries + 1):
             try:
-                self._post(url, body)
+                self._post(hook.url, sent)
             except requests.RequestException as exc:
                 # The error's text would show the address, whose path is a secret.
                 log.warning(
                     "alert_not_delivered",
                     event_id=event.event_id,
-                    to=_host(url),
+                    to=_host(hook.url),
                     attempt=attempt,
                     reason=type(exc).__name__,
                 )
@@ -118,18 +131,17 @@ class Webhooks:
                 return
         self._count("failed")
 
-    def _body(self, event: MonitoringEvent) -> bytes:
-        """The event, with a line that a chat shows as it stands."""
-        title = str(event.data.get("name") or event.type)
-        words = [f"[{self._account}] {event.severity.upper()} {title}"]
-        words += [str(event.data["detail"])] if event.data.get("detail") else []
-        words += [f"cycle {event.cycle_id}"] if event.cycle_id else []
-        plain = msgspec.to_builtins(event)
-        return msgspec.json.encode({"text": " | ".join(words), **plain})
-
     def _count(self, what: str) -> None:
         with self._counting:
             self._counts[what] += 1
+
+
+@dataclass(frozen=True)
+class _Line:
+    """What waits for one address."""
+
+    hook: Webhook
+    waiting: queue.Queue[MonitoringEvent]
 
 
 def _host(url: str) -> str:

@@ -209,6 +209,124 @@ def test_alerts_go_to_every_webhook_and_other_events_to_none(build: Build) -> No
     assert body["text"] == "[PAPER] WARNING down | why | cycle c-1"
 
 
+def engine_alert(number: int, phase: str, **data: Any) -> dict[str, Any]:
+    """As the engine tells of an alert's opening and end."""
+    opened = "2026-01-01T07:01:12+00:00"
+    values = {
+        "about": "execution_down",
+        "name": "execution_down",
+        "phase": phase,
+        "mode": "PAPER",
+        "account": "main",
+        "detail": "2 orders UNKNOWN",
+        "effect": "nothing is sent",
+        "since": opened,
+        "runbook": "#execution_down",
+    }
+    return event(
+        f"alert|{number}|{phase}",
+        type="alert",
+        at=opened if phase == "OPEN" else "2026-01-01T07:08:30Z",
+        severity="critical" if phase == "OPEN" else "info",
+        data=values | data,
+    )
+
+
+def test_an_alert_and_its_end_are_one_line_each(build: Build) -> None:
+    post = RecordingPost()
+    client = build(post, webhooks=["https://a.example"]).test_client()
+    post_events(client, engine_alert(1, "OPEN"), engine_alert(1, "RESOLVED"))
+    begun, ended = [body["text"].split(" | ") for _, body in post.wait_for(2)]
+    assert begun == [
+        "[PAPER] CRITICAL execution_down",
+        "since 07:01:12",
+        "2 orders UNKNOWN; nothing is sent",
+        "runbook #execution_down",
+        "cycle c-1",
+    ]
+    assert ended == [
+        "[PAPER] RESOLVED execution_down",
+        "after 7 min",
+        "since 07:01:12",
+        "2 orders UNKNOWN",
+        "runbook #execution_down",
+        "cycle c-1",
+    ]
+
+
+def test_what_is_open_is_not_told_again_and_an_end_without_a_beginning_neither(
+    build: Build,
+) -> None:
+    """Also after a restart; another alert, and a new one after the end, are told."""
+    post = RecordingPost()
+    client = build(post, webhooks=["https://a.example"]).test_client()
+    post_events(client, engine_alert(1, "RESOLVED"), engine_alert(1, "OPEN"))
+    post_events(client, engine_alert(2, "OPEN"))
+    post.wait_for(1)
+    client = build(post, webhooks=["https://a.example"]).test_client()
+    post_events(client, engine_alert(3, "OPEN"), engine_alert(4, "OPEN", about="redis_down"))
+    post_events(client, engine_alert(5, "RESOLVED"), engine_alert(6, "OPEN"))
+    assert [body["event_id"] for _, body in post.wait_for(4)] == [
+        *("alert|1|OPEN", "alert|4|OPEN", "alert|5|RESOLVED", "alert|6|OPEN")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ({"text": "$text"}, {"text": "[LIVE] WARNING down | why | cycle c-1"}),
+        (
+            {"chat_id": -100, "text": "$severity $name: $detail", "silent": False},
+            {"chat_id": -100, "text": "WARNING down: why", "silent": False},
+        ),
+        ({"a": [{"b": "$about$$"}, None]}, {"a": [{"b": "$"}, None]}),
+    ],
+)
+def test_a_template_makes_the_body(
+    build: Build, template: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    """For Slack, for Telegram, and for whatever else takes JSON."""
+    post = RecordingPost()
+    hook = {"url": "https://a.example/hook", "body": template}
+    client = build(post, webhooks=[hook]).test_client()
+    alert = event(
+        type="alert", severity="warning", data={"name": "down", "detail": "why", "mode": "LIVE"}
+    )
+    post_events(client, alert)
+    assert post.wait_for(1) == [("https://a.example/hook", expected)]
+
+
+def test_no_text_of_an_alert_can_break_out_of_its_place_in_a_template(build: Build) -> None:
+    post = RecordingPost()
+    hook = {"url": "https://a.example/hook", "body": {"text": "$detail"}}
+    client = build(post, webhooks=[hook]).test_client()
+    detail = '", "url": "$name", "x": "\n\u2028'
+    post_events(client, event(type="alert", severity="warning", data={"detail": detail}))
+    assert post.wait_for(1)[0][1] == {"text": detail}
+
+
+@pytest.mark.parametrize("text", ["$unknown", "$", "${", "${text", "$9"])
+def test_a_template_with_an_unknown_field_stops_the_start(build: Build, text: str) -> None:
+    with pytest.raises(ValueError, match="a name out of text name about"):
+        build(webhooks=[{"url": "https://a.example", "body": {"list": [text]}}])
+
+
+def test_a_slow_address_holds_up_no_other(build: Build) -> None:
+    gate = threading.Event()
+
+    class Half(RecordingPost):
+        def __call__(self, url: str, body: bytes) -> None:
+            if "slow" in url:
+                gate.wait(10)
+            super().__call__(url, body)
+
+    post = Half()
+    client = build(post, webhooks=["https://slow.example", "https://a.example"]).test_client()
+    post_events(client, *(event(str(number), severity="critical") for number in range(3)))
+    assert {url for url, _ in post.wait_for(3)} == {"https://a.example"}
+    gate.set()
+
+
 def test_any_critical_event_is_an_alert_and_news_of_type_alert_is_none(build: Build) -> None:
     post = RecordingPost()
     client = build(post, webhooks=["https://a.example"]).test_client()

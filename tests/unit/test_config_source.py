@@ -163,7 +163,9 @@ class TestTheEnvironment:
         }
         settings = load_settings(environ, SHIPPED)
         assert settings.trading_engine.default_symbols == ("BTC/USD", "SOL/USD")
-        assert settings.services.monitoring.webhooks == ("https://a.example/x",)
+        assert [hook.url for hook in settings.services.monitoring.webhooks] == [
+            "https://a.example/x"
+        ]
         assert settings.services.strategy.strategies[0].id == "macd"
         assert settings.services.strategy.strategies[0].parameters == {"fast": 5}
         assert settings.flower.enabled is False
