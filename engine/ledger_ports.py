@@ -5,7 +5,7 @@ Every method is one transaction and raises LedgerUnavailable when the database d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from engine.domain.cycle import (
     Stage,
     SymbolFacts,
 )
+from engine.domain.kept_inputs import DecisionSettings, EvaluateInputs, RiskInputs, Window
 from engine.domain.ledger_values import (
     Adoption,
     Allocation,
@@ -34,6 +35,7 @@ from engine.domain.ledger_values import (
     Unresolved,
 )
 from engine.domain.model import (
+    Candles,
     ExecutionEvent,
     Fill,
     Order,
@@ -79,16 +81,23 @@ class CycleLedger(Protocol):
         """Begin a later step: `worker` has the batch now. None when nothing is left to do."""
         ...
 
-    def save_step(self, ref: BatchRef, step: Stage, data: bytes, seconds: float) -> None:
-        """Keep what a step hands to the next one; a repeat overwrites."""
+    def save_step(
+        self,
+        ref: BatchRef,
+        step: Stage,
+        data: bytes,
+        seconds: float,
+        inputs: EvaluateInputs | None = None,
+    ) -> None:
+        """Keep what a step hands to the next one, and from what; a repeat overwrites."""
         ...
 
     def load_step(self, ref: BatchRef, step: Stage) -> tuple[bytes, float] | None:
         """What a step kept, and its seconds."""
         ...
 
-    def report(self, report: BatchReport, now: datetime) -> bool:
-        """Store a batch's result: the first complete one wins; False for a later one."""
+    def report(self, report: BatchReport, now: datetime, inputs: RiskInputs | None = None) -> bool:
+        """Store a batch's result and its inputs: the first wins; False for a later one."""
         ...
 
     def candidates(self, cycle_id: str) -> tuple[OrderIntent, ...]:
@@ -262,6 +271,28 @@ class StateLedger(Protocol):
         ...
 
 
+class CandleArchive(Protocol):
+    """Candles that were decided on, each kept once. Raises LedgerUnavailable."""
+
+    def keep(
+        self, timeframe: str, timeframe_s: int, candles: Mapping[str, Candles]
+    ) -> tuple[Window, ...]:
+        """Keep windows of closed candles, of each what is not kept yet; by symbol."""
+        ...
+
+    def candles(self, timeframe: str, timeframe_s: int, window: Window) -> Candles:
+        """The candles of a kept window, to the bit. Raises NotFound where they are gone."""
+        ...
+
+    def span(self, timeframe: str, timeframe_s: int, symbol: str, first: int, last: int) -> Candles:
+        """Kept candles that opened from `first` to `last` (ms), as they were last seen."""
+        ...
+
+    def keep_settings(self, config_hash: str, kept: DecisionSettings) -> None:
+        """Keep the settings that decide, once for each hash."""
+        ...
+
+
 class PositionLedger(Protocol):
     """What an operator decided of positions. One transaction each; raises LedgerUnavailable."""
 
@@ -300,6 +331,11 @@ class Ledger(Protocol):
     @property
     def state(self) -> StateLedger:
         """Trading state, schedule, leases, alerts."""
+        ...
+
+    @property
+    def archive(self) -> CandleArchive:
+        """Candles and settings that were decided on."""
         ...
 
     @property

@@ -14,7 +14,9 @@ from typing import Annotated, Literal, Self
 import msgspec
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from engine.domain.kept_inputs import DecisionSettings
 from engine.domain.limits import Limits
+from engine.domain.messages import StrategyChoice
 from engine.service_settings import (
     Count,
     Fraction,
@@ -351,4 +353,17 @@ def decision_limits(settings: Settings) -> Limits:
             "exits": settings.exits.model_dump(),
         },
         Limits,
+    )
+
+
+def decision_settings(settings: Settings) -> DecisionSettings:
+    """All that decides: the limits, and which strategies judge."""
+    section = settings.services.strategy
+    return DecisionSettings(
+        limits=decision_limits(settings),
+        strategies=tuple(
+            StrategyChoice(id=entry.id, name=entry.name, parameters=dict(entry.parameters))
+            for entry in section.strategies
+        ),
+        default_stop_atr=section.default_stop_atr,
     )

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, LedgerUnavailable, NotFound
+from replay import recheck
 from replay.ending import sell_all
 from replay.files import metrics_json, write_all
 from replay.history import History, load
@@ -70,18 +71,23 @@ class ProgressBar:
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Replay, write the files, say what came out. 2: it could not be replayed."""
+    """Replay candles, or decide a cycle anew. 2: it could not be done."""
     try:
-        options = read_options(arguments, environ)
-        done = replay(options, ProgressBar(sys.stderr, time.monotonic))
-        runner = done.runner
-        write_all(options.out, done.results, runner.record, report_html(runner, done.results))
+        if recheck.is_asked(arguments):
+            return recheck.run(arguments, environ)
+        return _replay(read_options(arguments, environ))
     except ConfigError as error:
         sys.stderr.writelines(f"replay: {fault}\n" for fault in error.faults)
-        return FAULT
-    except OSError as error:
+    except (LedgerUnavailable, NotFound, OSError) as error:
         sys.stderr.write(f"replay: {error}\n")
-        return FAULT
+    return FAULT
+
+
+def _replay(options: Options) -> int:
+    """Replay, write the files, say what came out."""
+    done = replay(options, ProgressBar(sys.stderr, time.monotonic))
+    runner = done.runner
+    write_all(options.out, done.results, runner.record, report_html(runner, done.results))
     text = metrics_json(done.results) if options.as_json else summary(runner, done.results, options)
     sys.stdout.write(text)
     return OK

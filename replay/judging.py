@@ -31,7 +31,7 @@ def judge(
 ) -> tuple[list[Signal], list[str]]:
     """The strategies' signals about one symbol now, and what went wrong."""
     able = [each for each in asked if len(candles) >= each.needs]
-    return judge_symbol(able, Subject(symbol, candles, _holding(position), stop_atr))
+    return judge_symbol(able, Subject(symbol, candles, holding_of(position), stop_atr))
 
 
 def _may_judge(history: History, symbol: str, asked: Sequence[Asked]) -> NDArray[np.bool_]:
@@ -51,7 +51,8 @@ def _may_judge(history: History, symbol: str, asked: Sequence[Asked]) -> NDArray
     return found
 
 
-def _holding(position: Position | None) -> Holding | None:
+def holding_of(position: Position | None) -> Holding | None:
+    """A position as strategies see it."""
     if position is None or position.quantity <= 0:
         return None
     return Holding(quantity=float(position.quantity), average_price=float(position.average_price))

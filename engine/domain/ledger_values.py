@@ -16,6 +16,7 @@ from engine.domain.cycle import (
     SymbolOutcome,
     Trigger,
 )
+from engine.domain.kept_inputs import AllocationRecord
 from engine.domain.limits import RiskLimits
 from engine.domain.model import (
     Order,
@@ -136,11 +137,15 @@ class AllocationBasis(Value, frozen=True, kw_only=True):
 
 
 class Allocation(Value, frozen=True, kw_only=True):
-    """The one decision of a cycle: every candidate's verdict, and the orders to reserve."""
+    """The one decision of a cycle: every candidate's verdict, and the orders to reserve.
+
+    `basis` is what the audit checks it against, `record` what it can be made again from.
+    """
 
     decisions: tuple[RiskDecision, ...]
     orders: tuple[Order, ...]
     basis: AllocationBasis | None = None
+    record: AllocationRecord | None = None
 
 
 class CycleFacts(Value, frozen=True, kw_only=True):

@@ -17,8 +17,10 @@ from engine.domain.cycle import (
     Stage,
     SymbolOutcome,
 )
+from engine.domain.kept_inputs import EvaluateInputs, RiskInputs
 from engine.domain.model import Instrument, OrderIntent, Position, RiskDecision, Value
 from engine.failpoints import bug
+from engine.ledger.archive_rows import save_inputs
 from engine.ledger.column_types import AnyRow
 from engine.ledger.connections import Connections
 from engine.ledger.records import change, dump, insert_all, load, texts, upsert
@@ -189,11 +191,20 @@ class BatchRows:
             change(connection, batches, _this(ref), taken)
             return _input(row)
 
-    def save_step(self, ref: BatchRef, step: Stage, data: bytes, seconds: float) -> None:
-        """Keep what a step hands to the next one; a repeat overwrites."""
+    def save_step(
+        self,
+        ref: BatchRef,
+        step: Stage,
+        data: bytes,
+        seconds: float,
+        inputs: EvaluateInputs | None = None,
+    ) -> None:
+        """Keep what a step hands to the next one, and from what; a repeat overwrites."""
         key = {**_this(ref), "step": step}
         with self._connections.write(durable=False) as connection:
             upsert(connection, step_data, {**key, "data": data, "seconds": seconds}, *key)
+            if inputs is not None:
+                save_inputs(connection, ref, step, inputs, inputs.windows)
 
     def load_step(self, ref: BatchRef, step: Stage) -> tuple[bytes, float] | None:
         """What a step kept, and its seconds; nothing is left once the cycle is closed."""
@@ -201,8 +212,8 @@ class BatchRows:
             row = connection.execute(SAVED_STEP, {**_this(ref), "step": step}).one_or_none()
         return None if row is None else (bytes(row.data), float(row.seconds))
 
-    def report(self, report: BatchReport, now: datetime) -> bool:
-        """Store a batch's result: the first complete one wins; False for a later one.
+    def report(self, report: BatchReport, now: datetime, inputs: RiskInputs | None = None) -> bool:
+        """Store a batch's result and its inputs: the first wins; False for a later one.
 
         False as well when the cycle is not RUNNING any more.
         """
@@ -218,6 +229,8 @@ class BatchRows:
                 return False
             change(connection, batches, _this(ref), values)
             _insert_results(connection, report)
+            if inputs is not None:
+                save_inputs(connection, ref, Stage.RISK, inputs, inputs.windows)
             return True
 
     def candidates(self, cycle_id: str) -> tuple[OrderIntent, ...]:

@@ -12,6 +12,8 @@ from sqlalchemy import Connection, delete, func, select, text, update
 from engine.domain.model import TradingState
 from engine.errors import ConfigError
 from engine.ledger.account_rows import ACCOUNT_ID, read_account
+from engine.ledger.archive_reads import prune_archive
+from engine.ledger.archive_rows import ArchiveRows
 from engine.ledger.connections import Connections, ledger_url
 from engine.ledger.cycle_rows import CycleRows
 from engine.ledger.migration import migrate
@@ -27,7 +29,7 @@ FILE_NAME = "ledger.sqlite"
 
 
 class SqlLedger:
-    """Ledger over SQL; what is asked of it is split into `cycles`, `orders`, `state`, `queries`."""
+    """Ledger over SQL; what is asked of it is split into its parts."""
 
     def __init__(self, connections: Connections, settings: Settings) -> None:
         risk, guard = settings.risk, settings.risk.stoploss_guard
@@ -42,6 +44,7 @@ class SqlLedger:
             guard_window_s=candles * settings.trading_engine.timeframe_s,
         )
         self.state = StateRows(connections)
+        self.archive = ArchiveRows(connections)
         self.positions = PositionRows(connections)
         self.queries = LedgerQueries(connections)
 
@@ -59,8 +62,8 @@ class SqlLedger:
     def prune(self, before: datetime) -> int:
         """Delete outcomes and signals of cycles that started before; how many rows.
 
-        Their plans and what they were decided on go too; reports, decisions, orders and fills
-        stay.
+        Their plans and what they were decided on go too, and candles that no younger cycle was
+        decided on; reports, decisions, orders and fills stay.
         """
         old = select(cycles.c.cycle_id).where(cycles.c.started_at < before)
         with self._connections.write(durable=False) as connection:
@@ -71,6 +74,7 @@ class SqlLedger:
             planned = cycles.c.plan.is_not(None)
             aged = update(cycles).where(cycles.c.started_at < before, planned)
             connection.execute(aged.values(plan=None))
+            prune_archive(connection, old)
         return sum(gone)
 
     def dispose(self) -> None:

@@ -22,6 +22,7 @@ from engine.ledger.account_rows import (
     permits,
     read_account,
 )
+from engine.ledger.archive_rows import allocation_ref, save_inputs
 from engine.ledger.batch_rows import candidates_of, decision_values
 from engine.ledger.column_types import AnyRow
 from engine.ledger.connections import Connections
@@ -267,6 +268,9 @@ def _store(connection: Connection, cycle: AnyRow, allocation: Allocation, now: d
         if allocation.basis is not None:
             row = {"cycle_id": cycle.cycle_id, "at": now, "basis": dump(allocation.basis)}
             insert_all(connection, allocations, [row])
+    if allocation.record is not None:
+        ref = allocation_ref(cycle.cycle_id)
+        save_inputs(connection, ref, Stage.ALLOCATE, allocation.record, ())
     change_rows(connection, cycles, {"cycle_id": cycle.cycle_id}, {"allocated_at": now})
 
 

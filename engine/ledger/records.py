@@ -98,6 +98,15 @@ def upsert(connection: Connection, table: Table, row: Mapping[str, Any], *keys: 
     connection.execute(_upsert(connection.dialect.name, table, tuple(row), keys), dict(row))
 
 
+def upsert_all(
+    connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *keys: str
+) -> None:
+    """The same of many rows with one statement; none at all for no rows."""
+    if rows:
+        statement = _upsert(connection.dialect.name, table, tuple(rows[0]), keys)
+        connection.execute(statement, [dict(row) for row in rows])
+
+
 @functools.cache
 def _upsert(
     dialect: str, table: Table, names: tuple[str, ...], keys: tuple[str, ...]

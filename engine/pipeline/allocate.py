@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 
 import msgspec
@@ -11,7 +10,9 @@ from engine import ownership, reconcile, seeded
 from engine.domain import allocation, book, quality
 from engine.domain import risk as rules
 from engine.domain.cycle import AllocationFacts, CyclePlan, OutcomeStatus, Stage
+from engine.domain.kept_inputs import AllocateInputs, AllocationRecord
 from engine.domain.ledger_values import Allocation, NewAlert
+from engine.domain.limits import Limits
 from engine.domain.model import (
     Order,
     OrderIntent,
@@ -29,17 +30,6 @@ from engine.settings import decision_limits
 from engine.telemetry import get_logger
 
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class _Inputs:
-    """What is read outside the transaction: the account and the prices, or why not."""
-
-    snapshot: PortfolioSnapshot | None
-    quotes: dict[str, Quote]
-    quote_problems: dict[str, str]
-    may_enter: bool
-    veto: str
 
 
 def run(engine: Engine, cycle_id: str) -> tuple[Order, ...]:
@@ -80,7 +70,7 @@ def _tell_of_stuck_exits(engine: Engine, orders: tuple[Order, ...]) -> None:
             engine.ledger.state.raise_alert(alert, engine.clock.now())
 
 
-def _read(engine: Engine, plan: CyclePlan) -> _Inputs:
+def _read(engine: Engine, plan: CyclePlan) -> AllocateInputs:
     """Relay fills, take the snapshot that is decided on, and one bulk of quotes."""
     veto = "" if plan.may_send else "the execution service does not answer"
     snapshot, may_enter = None, plan.may_enter
@@ -96,7 +86,14 @@ def _read(engine: Engine, plan: CyclePlan) -> _Inputs:
     may_enter = may_enter and not _is_market_bad(engine, plan, candidates)
     symbols = sorted({intent.symbol for intent in candidates})
     quotes, problems = _quotes(engine, symbols)
-    return _Inputs(snapshot, quotes, problems, may_enter, veto)
+    return AllocateInputs(
+        snapshot=snapshot,
+        quotes=quotes,
+        quote_problems=problems,
+        may_enter=may_enter,
+        veto=veto,
+        now=engine.clock.now(),
+    )
 
 
 def _is_market_bad(engine: Engine, plan: CyclePlan, candidates: tuple[OrderIntent, ...]) -> bool:
@@ -153,28 +150,42 @@ def _latch_safety(engine: Engine, snapshot: PortfolioSnapshot | None) -> None:
             log.error("state_latched", cause=breach.cause, detail=breach.detail)
 
 
-def _decide(engine: Engine, plan: CyclePlan, inputs: _Inputs, facts: AllocationFacts) -> Allocation:
+def _decide(
+    engine: Engine, plan: CyclePlan, inputs: AllocateInputs, facts: AllocationFacts
+) -> Allocation:
+    """The allocation, with what it was made from. Its ages count from the transaction on."""
+    limits = decision_limits(engine.settings)
+    inputs = msgspec.structs.replace(inputs, now=engine.clock.now())
+    kept = AllocationRecord(inputs=inputs, facts=msgspec.structs.replace(facts, candidates=()))
+    record = kept if facts.candidates else None
+    if inputs.snapshot is None or inputs.veto:
+        return msgspec.structs.replace(decided(plan, inputs, facts, limits), record=record)
+    seen = msgspec.structs.replace(
+        inputs, snapshot=seeded.credited(inputs.snapshot, facts, inputs.quotes)
+    )
+    made = seeded.one_by_one(facts, lambda asked: decided(plan, seen, asked, limits))
+    basis = book.basis_of(inputs.snapshot, facts, limits.risk)
+    return msgspec.structs.replace(made, basis=basis, record=record)
+
+
+def decided(
+    plan: CyclePlan, inputs: AllocateInputs, facts: AllocationFacts, limits: Limits
+) -> Allocation:
+    """The allocation of a cycle; pure, so that it can be made again."""
     if inputs.snapshot is None or inputs.veto:
         return deny_all(facts, "service", inputs.veto or "the account is not known")
-    snapshot = seeded.credited(inputs.snapshot, facts, inputs.quotes)
-
-    def decide(facts: AllocationFacts) -> Allocation:
-        return allocation.allocate(
-            facts,
-            snapshot=snapshot,
-            quotes=inputs.quotes,
-            quote_problems=inputs.quote_problems,
-            instruments={instrument.symbol: instrument for instrument in plan.instruments},
-            limits=decision_limits(engine.settings),
-            cycle=plan,
-            market_time=plan.market_time,
-            now=engine.clock.now(),
-            may_enter=inputs.may_enter and facts.trading_state is TradingState.ACTIVE,
-        )
-
-    limits = decision_limits(engine.settings).risk
-    basis = book.basis_of(inputs.snapshot, facts, limits)
-    return msgspec.structs.replace(seeded.one_by_one(facts, decide), basis=basis)
+    return allocation.allocate(
+        facts,
+        snapshot=inputs.snapshot,
+        quotes=inputs.quotes,
+        quote_problems=inputs.quote_problems,
+        instruments={instrument.symbol: instrument for instrument in plan.instruments},
+        limits=limits,
+        cycle=plan,
+        market_time=plan.market_time,
+        now=inputs.now,
+        may_enter=inputs.may_enter and facts.trading_state is TradingState.ACTIVE,
+    )
 
 
 def deny_all(facts: AllocationFacts, rule: str, reason: str) -> Allocation:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from engine.domain import signals
+from collections.abc import Sequence
+
 from engine.domain.cycle import BatchInput, BatchRef, Degradation, Stage
-from engine.domain.messages import EvaluateAnswer, StrategyChoice
-from engine.domain.model import Candles, Position
+from engine.domain.kept_inputs import DecisionSettings, EvaluateInputs
+from engine.domain.messages import EvaluateAnswer
+from engine.domain.model import Candles, Position, Signal
+from engine.domain.signals import FilteredSignals, filter_signals
 from engine.errors import ServiceError
-from engine.pipeline.steps import (
-    StepResult,
-    Stopwatch,
-    obtain_candles,
-    save,
-    skipped,
-)
+from engine.pipeline.steps import StepResult, Stopwatch, kept, obtain_candles, save, skipped
 from engine.ports import Engine
-from engine.settings import decision_limits
+from engine.settings import decision_settings
 from engine.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -30,33 +27,40 @@ def run(engine: Engine, ref: BatchRef) -> BatchRef:
     if given is None:
         return ref
     candles, lost = _candles(engine, given, ref)
-    positions = _positions(given)
+    windows = kept(engine, candles)
     try:
-        answer = _ask(engine, ref, candles, list(positions.values()))
+        answer = _ask(engine, ref, candles, list(positions_of(given).values()))
     except ServiceError as error:
         reason = Degradation(service=error.service, reason=error.detail)
         why = dict.fromkeys(candles, f"no signals: {error}")
-        outcomes = skipped(ref, Stage.EVALUATE, {**lost, **why})
-        save(engine, ref, Stage.EVALUATE, StepResult(outcomes=outcomes, degraded=(reason,)), watch)
+        result = StepResult(
+            outcomes=skipped(ref, Stage.EVALUATE, {**lost, **why}), degraded=(reason,)
+        )
+        unanswered = EvaluateInputs(windows=windows, answered=False)
+        save(engine, ref, Stage.EVALUATE, result, watch, inputs=unanswered)
         log.warning("batch_not_evaluated", reason=str(error), seconds=watch.seconds())
         return ref
-    filtered = _filter(engine, given, answer, candles, positions)
+    found = filtered(decision_settings(engine.settings), given, answer.signals, candles)
     result = StepResult(
         outcomes=skipped(ref, Stage.EVALUATE, {**lost, **answer.errors}),
-        kept=filtered.kept,
-        dropped=filtered.dropped,
+        kept=found.kept,
+        dropped=found.dropped,
     )
-    save(engine, ref, Stage.EVALUATE, result, watch)
-    for dropped in filtered.dropped:
+    save(engine, ref, Stage.EVALUATE, result, watch, inputs=EvaluateInputs(windows=windows))
+    _tell(candles, found, watch)
+    return ref
+
+
+def _tell(candles: dict[str, Candles], found: FilteredSignals, watch: Stopwatch) -> None:
+    for dropped in found.dropped:
         log.debug("signal_dropped", symbol=dropped.signal.symbol, reason=dropped.reason)
     log.info(
         "batch_evaluated",
         symbols=len(candles),
-        kept=len(filtered.kept),
-        dropped=len(filtered.dropped),
+        kept=len(found.kept),
+        dropped=len(found.dropped),
         seconds=watch.seconds(),
     )
-    return ref
 
 
 def _candles(
@@ -71,7 +75,8 @@ def _candles(
     return {**cached, **obtained.good}, obtained.faults
 
 
-def _positions(given: BatchInput) -> dict[str, Position]:
+def positions_of(given: BatchInput) -> dict[str, Position]:
+    """What is held of the batch's symbols, as far as it is known."""
     if given.snapshot is None:
         return {}
     return {held.symbol: held for held in given.snapshot.positions}
@@ -80,30 +85,27 @@ def _positions(given: BatchInput) -> dict[str, Position]:
 def _ask(
     engine: Engine, ref: BatchRef, candles: dict[str, Candles], positions: list[Position]
 ) -> EvaluateAnswer:
-    choices = [
-        StrategyChoice(id=entry.id, name=entry.name, parameters=dict(entry.parameters))
-        for entry in engine.settings.services.strategy.strategies
-    ]
+    choices = decision_settings(engine.settings).strategies
     timeframe = engine.settings.trading_engine.default_timeframe
     input_id = f"{ref.cycle_id}/{ref.batch}"
     return engine.strategy.evaluate(timeframe, choices, candles, positions, input_id)
 
 
-def _filter(
-    engine: Engine,
+def filtered(
+    decided: DecisionSettings,
     given: BatchInput,
-    answer: EvaluateAnswer,
+    found: Sequence[Signal],
     candles: dict[str, Candles],
-    positions: dict[str, Position],
-) -> signals.FilteredSignals:
-    limits = decision_limits(engine.settings)
-    return signals.filter_signals(
-        answer.signals,
-        strategies=[entry.id for entry in engine.settings.services.strategy.strategies],
+) -> FilteredSignals:
+    """The signals about a batch that may be acted on; pure, so that it can be asked again."""
+    limits = decided.limits
+    return filter_signals(
+        found,
+        strategies=[entry.id for entry in decided.strategies],
         min_confidence=limits.min_confidence,
         ttl_s=limits.risk.signal_ttl_s,
         timeframe_s=limits.timeframe_s,
         market_time=given.market_time,
         newest={symbol: int(series.time[-1]) for symbol, series in candles.items()},
-        positions=positions,
+        positions=positions_of(given),
     )

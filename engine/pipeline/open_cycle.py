@@ -27,7 +27,7 @@ from engine.identity import feed_identity
 from engine.pipeline import market
 from engine.pipeline.steps import Stopwatch
 from engine.ports import Engine
-from engine.settings import decision_limits
+from engine.settings import decision_limits, decision_settings
 from engine.telemetry import bind, get_logger
 
 log = get_logger(__name__)
@@ -58,7 +58,9 @@ def run(engine: Engine, request: CycleRequest) -> CyclePlan | None:
         return None
     floor, degraded = _fence_epoch(engine)
     times = times_from(engine, engine.clock.now())
-    opened = engine.ledger.cycles.open(request, times, floor, config_hash(engine.settings))
+    settings_hash = config_hash(engine.settings)
+    engine.ledger.archive.keep_settings(settings_hash, decision_settings(engine.settings))
+    opened = engine.ledger.cycles.open(request, times, floor, settings_hash)
     with bind(cycle_id=opened.cycle_id):
         if opened.status is not CycleStatus.RUNNING:
             log.warning("cycle_not_run", status=opened.status.value, reason=opened.reason)

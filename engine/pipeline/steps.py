@@ -18,6 +18,7 @@ from engine.domain.cycle import (
     Stage,
     SymbolOutcome,
 )
+from engine.domain.kept_inputs import EvaluateInputs, Window
 from engine.domain.model import Candles, Signal, Value
 from engine.errors import ServiceError
 from engine.ports import Engine
@@ -57,9 +58,24 @@ class ObtainedCandles:
     received: int = 0
 
 
-def save(engine: Engine, ref: BatchRef, step: Stage, result: StepResult, watch: Stopwatch) -> None:
-    """Hand a step's result to the next one."""
-    engine.ledger.cycles.save_step(ref, step, msgspec.json.encode(result), watch.seconds())
+def save(
+    engine: Engine,
+    ref: BatchRef,
+    step: Stage,
+    result: StepResult,
+    watch: Stopwatch,
+    *,
+    inputs: EvaluateInputs | None = None,
+) -> None:
+    """Hand a step's result to the next one, and keep what it was made from."""
+    data = msgspec.json.encode(result)
+    engine.ledger.cycles.save_step(ref, step, data, watch.seconds(), inputs)
+
+
+def kept(engine: Engine, candles: dict[str, Candles]) -> tuple[Window, ...]:
+    """Where the ledger keeps these candles, so that what they lead to can be decided again."""
+    mine = engine.settings.trading_engine
+    return engine.ledger.archive.keep(mine.default_timeframe, mine.timeframe_s, candles)
 
 
 def load(engine: Engine, ref: BatchRef, step: Stage) -> tuple[StepResult, float]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sqlite3
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from replay.__main__ import Replayed
+from replay.__main__ import Replayed, main
 from tests.integration.stack import Stack, running
 from tests.replays import START_MS, replayed, waves, write
 
@@ -93,33 +96,111 @@ def replay_orders(done: Replayed, until: str) -> list[tuple[Any, ...]]:
     return found
 
 
-def compare(folder: Path, path: Path, currency: str, count: int) -> list[tuple[Any, ...]]:
-    """Run so many cycles and the replay; the orders, after both are found to be the same."""
+@dataclass(frozen=True)
+class Ran:
+    """Cycles that ran, and the replay of the candles that they saw."""
+
+    folder: Path
+    environ: dict[str, str]
+    cycle_ids: list[str]
+    orders: list[tuple[Any, ...]]
+    fills: list[tuple[Any, ...]]
+    last: str
+    replay: Replayed
+
+
+def ran(folder: Path, path: Path, currency: str, count: int) -> Ran:
+    """Run so many cycles and the replay."""
     environ = environ_of(path, currency)
     with running(folder, **environ) as stack:
         orders, fills = cycled(stack, count), cycle_fills(stack)
         last = stack.get("/status")["market_time"]
+        ids = [each["cycle_id"] for each in stack.get(f"/cycles?limit={count}")["items"]]
     done = replayed(path, "--config", "config.yaml", environ=environ)
-    assert replay_orders(done, last) == orders
-    assert replay_fills(done, last) == fills
-    return orders
+    return Ran(folder, environ, ids, orders, fills, last, done)
 
 
-@pytest.mark.timeout(300)
-def test_cycles_equal_the_replay_order_for_order_and_fill_for_fill(tmp_path: Path) -> None:
+def decided_again(cycles: Ran, cycle_id: str, folder: Path | None = None) -> int:
+    """The exit status of `./dev replay --cycle`, in the environment of the cycles."""
+    data = cycles.folder / "data" if folder is None else folder
+    return main(["--cycle", cycle_id, "--data-dir", str(data)], cycles.environ)
+
+
+@pytest.fixture(scope="module")
+def cycles(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    folder = tmp_path_factory.mktemp("cycles")
     candles = {
         f"{name}/USD": waves(number, CANDLES + 50, start_ms=START_MS)
         for number, name in enumerate("ABCDEFGH")
     }
-    path = write(tmp_path / "candles.parquet", candles)
-    orders = compare(tmp_path, path, "USD", 25)
-    assert {order[2] for order in orders} == {"buy", "sell"}
-    assert len({order[4] for order in orders}) >= 3
+    return ran(folder, write(folder / "candles.parquet", candles), "USD", 25)
+
+
+@pytest.mark.timeout(300)
+def test_cycles_equal_the_replay_order_for_order_and_fill_for_fill(cycles: Ran) -> None:
+    assert replay_orders(cycles.replay, cycles.last) == cycles.orders
+    assert replay_fills(cycles.replay, cycles.last) == cycles.fills
+    assert {order[2] for order in cycles.orders} == {"buy", "sell"}
+    assert len({order[4] for order in cycles.orders}) >= 3
+
+
+def test_a_cycle_decided_again_from_what_was_kept_decides_the_same(
+    cycles: Ran, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert len(cycles.cycle_ids) == 25
+    assert [decided_again(cycles, each) for each in cycles.cycle_ids] == [0] * 25
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("signals judged anew: no difference") == 25
+    orders = sum(int(line.split(" orders")[0].split()[-1]) for line in printed.err.splitlines())
+    assert orders == len(cycles.orders)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("update orders set quantity = '12345'", "quantity was 12345, is "),
+        ("update decisions set payload = replace(payload, '0.1', '0.7')", "was "),
+        ("delete from candidates", "made now, not then"),
+        ("delete from signals", "made now, not then"),
+    ],
+)
+def test_another_decision_is_told_in_a_line(
+    cycles: Ran, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str, told: str
+) -> None:
+    shutil.copytree(cycles.folder / "data", tmp_path, dirs_exist_ok=True)
+    ledger = sqlite3.connect(tmp_path / "ledger.sqlite")
+    (cycle_id,) = ledger.execute("select cycle_id from orders where side = 'buy'").fetchone()
+    ledger.execute(change)
+    ledger.commit()
+    ledger.close()
+    assert decided_again(cycles, cycle_id, tmp_path) == 1
+    assert told in capsys.readouterr().out
+
+
+def test_what_was_decided_on_must_be_there(
+    cycles: Ran, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(cycles.folder / "data", tmp_path, dirs_exist_ok=True)
+    ledger = sqlite3.connect(tmp_path / "ledger.sqlite")
+    ledger.execute("delete from candle_blocks")
+    ledger.commit()
+    ledger.close()
+    assert decided_again(cycles, "last", tmp_path) == 2
+    assert decided_again(cycles, "20200101T000000Z-nothing", tmp_path) == 2
+    assert main(["--cycle", "last", "--data-dir", str(tmp_path / "none")], {}) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert "that were decided on are gone" in lines[0]
+    assert "no cycle 20200101T000000Z-nothing" in lines[1]
+    assert "there is no ledger" in lines[2]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.skipif(not REAL.exists(), reason=f"the real candles are not there: {REAL}")
 def test_two_hundred_cycles_over_real_candles_equal_the_replay(tmp_path: Path) -> None:
-    orders = compare(tmp_path, REAL.resolve(), "USDT", 200)
-    assert len(orders) > 50
+    cycles = ran(tmp_path, REAL.resolve(), "USDT", 200)
+    assert replay_orders(cycles.replay, cycles.last) == cycles.orders
+    assert replay_fills(cycles.replay, cycles.last) == cycles.fills
+    assert len(cycles.orders) > 50
+    assert {decided_again(cycles, each) for each in cycles.cycle_ids} == {0}

@@ -1,0 +1,90 @@
+"""Candles as bytes: 48 a candle, in rows, so that a series grows at its end.
+
+A row is the open time (epoch ms, int64) and open, high, low, close, volume (float64), little
+endian. A block holds the rows of one stretch of time, so that a new candle rewrites one block.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.domain.model import Candles
+
+COLUMNS = ("time", "open", "high", "low", "close", "volume")
+ROW = np.dtype([("time", "<i8"), *((name, "<f8") for name in COLUMNS[1:])])
+BLOCK_CANDLES = 128
+MILLISECONDS = 1000
+DIGEST_BYTES = 8
+
+Rows = NDArray[np.void]
+
+
+def rows_of(candles: Candles) -> Rows:
+    """The candles as rows."""
+    rows = np.empty(len(candles), dtype=ROW)
+    for name, column in zip(COLUMNS, (candles.time, *candles.prices()), strict=True):
+        rows[name] = column
+    return rows
+
+
+def candles_of(rows: Rows) -> Candles:
+    """The rows as candles, to the bit."""
+    return Candles(*(np.ascontiguousarray(rows[name]) for name in COLUMNS))
+
+
+def unpacked(blocks: Iterable[bytes]) -> Rows:
+    """The rows of packed blocks, one after another."""
+    return np.frombuffer(b"".join(blocks), dtype=ROW)
+
+
+def digest(rows: Rows) -> str:
+    """Identifies rows."""
+    return hashlib.blake2b(rows.tobytes(), digest_size=DIGEST_BYTES).hexdigest()
+
+
+def block_numbers(rows: Rows, timeframe_s: int) -> NDArray[np.int64]:
+    """The block that each row belongs to."""
+    numbers: NDArray[np.int64] = rows["time"] // (BLOCK_CANDLES * timeframe_s * MILLISECONDS)
+    return numbers
+
+
+def between(rows: Rows, first: int, last: int) -> Rows:
+    """Rows with an open time from `first` to `last`; times ascend."""
+    begin, end = np.searchsorted(rows["time"], (first, last + 1))
+    return rows[begin:end]
+
+
+def extends(rows: Rows, known: Rows) -> bool:
+    """Whether rows equal what is known of their span, and else only go on after it."""
+    if len(known) == 0:
+        return True
+    first, last = int(rows["time"][0]), min(int(rows["time"][-1]), int(known["time"][-1]))
+    return between(rows, first, last).tobytes() == between(known, first, last).tobytes()
+
+
+def joined(known: Rows, rows: Rows) -> Rows:
+    """What is known, and the rows after it."""
+    if len(known) == 0:
+        return rows
+    fresh = rows[np.searchsorted(rows["time"], int(known["time"][-1]), side="right") :]
+    return np.concatenate((known, fresh)) if len(fresh) else known
+
+
+def changed_blocks(whole: Rows, kept: int, timeframe_s: int) -> Iterator[tuple[int, Rows]]:
+    """Number and rows of each block that holds a row beyond the first `kept` ones."""
+    if kept == len(whole):
+        return
+    numbers = block_numbers(whole, timeframe_s)
+    begin = int(np.searchsorted(numbers, numbers[kept]))
+    for block in np.unique(numbers[begin:]).tolist():
+        first, last = np.searchsorted(numbers, (block, block + 1))
+        yield block, whole[first:last]
+
+
+def block_number(time_ms: int, timeframe_s: int) -> int:
+    """The block that a candle of this open time belongs to."""
+    return time_ms // (BLOCK_CANDLES * timeframe_s * MILLISECONDS)

@@ -1,0 +1,149 @@
+"""Candles that were decided on are kept once, found again to the bit, and age with their cycles."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+import numpy as np
+import pytest
+from sqlalchemy import func, select
+
+from engine.domain.cycle import BatchRef, Stage
+from engine.domain.kept_inputs import EvaluateInputs, Window
+from engine.domain.model import Candles
+from engine.errors import NotFound
+from engine.ledger.archive_reads import windows_of
+from engine.ledger.ledger import SqlLedger
+from engine.ledger.schema_inputs import candle_blocks, candle_series, step_inputs
+from tests.factories import NOW
+from tests.ledger_world import World
+from tests.replays import HOUR_MS, waves
+
+HOUR_S = 3600
+
+
+def part(series: Candles, first: int, last: int) -> Candles:
+    return Candles(series.time[first:last], *(column[first:last] for column in series.prices()))
+
+
+def keep(ledger: SqlLedger, **candles: Candles) -> dict[str, Window]:
+    return {window.symbol: window for window in ledger.archive.keep("1h", HOUR_S, candles)}
+
+
+def same(left: Candles, right: Candles) -> bool:
+    pairs = zip((left.time, *left.prices()), (right.time, *right.prices()), strict=True)
+    return all(one.tobytes() == other.tobytes() for one, other in pairs)
+
+
+def stored_bytes(ledger: SqlLedger) -> int:
+    with ledger.reading() as connection:
+        kept = connection.execute(select(candle_blocks.c.data)).scalars()
+        return sum(len(data) for data in kept)
+
+
+def test_every_window_of_a_moving_series_is_found_again_to_the_bit(ledger: SqlLedger) -> None:
+    series = {name: waves(seed, 700) for seed, name in enumerate("AB")}
+    windows = []
+    for end in (500, 500, 501, 503, 640, 700):
+        now = {name: part(rows, end - 500, end) for name, rows in series.items()}
+        windows.append((now, keep(ledger, **now)))
+    for candles, kept in windows:
+        for symbol, window in kept.items():
+            assert same(ledger.archive.candles("1h", HOUR_S, window), candles[symbol])
+
+
+def test_a_candle_is_stored_once(ledger: SqlLedger) -> None:
+    series = waves(1, 600)
+    for end in range(500, 600, 7):
+        keep(ledger, A=part(series, end - 500, end))
+    newest = keep(ledger, A=part(series, 100, 600))["A"]
+    assert newest.edition == 0
+    assert stored_bytes(ledger) == 600 * 48
+
+
+def test_a_past_that_was_rewritten_leaves_the_old_one_to_older_cycles(ledger: SqlLedger) -> None:
+    before = waves(1, 300)
+    close = before.close.copy()
+    close[40] += 0.01
+    after = Candles(before.time, before.open, before.high, before.low, close, before.volume)
+    old, new = keep(ledger, A=before)["A"], keep(ledger, A=after)["A"]
+    assert (old.edition, new.edition) == (0, 1)
+    assert same(ledger.archive.candles("1h", HOUR_S, old), before)
+    assert same(ledger.archive.candles("1h", HOUR_S, new), after)
+
+
+def test_after_a_pause_the_series_goes_on_beside_what_was_kept_before(ledger: SqlLedger) -> None:
+    series = waves(1, 900)
+    early, late = part(series, 0, 100), part(series, 110, 210)
+    kept = [keep(ledger, A=each)["A"] for each in (early, late)]
+    for window, candles in zip(kept, (early, late), strict=True):
+        assert same(ledger.archive.candles("1h", HOUR_S, window), candles)
+
+
+def test_an_older_window_is_found_without_a_new_edition(ledger: SqlLedger) -> None:
+    series = waves(1, 300)
+    keep(ledger, A=series)
+    older = keep(ledger, A=part(series, 0, 250))["A"]
+    assert older.edition == 0
+    assert same(ledger.archive.candles("1h", HOUR_S, older), part(series, 0, 250))
+
+
+def test_a_span_is_what_was_last_seen_of_a_symbol(ledger: SqlLedger) -> None:
+    series = waves(1, 300)
+    keep(ledger, A=series)
+    first, last = int(series.time[90]), int(series.time[200])
+    found = ledger.archive.span("1h", HOUR_S, "A", first, last)
+    assert same(found, part(series, 90, 201))
+    assert len(ledger.archive.span("1h", HOUR_S, "B", first, last)) == 0
+
+
+def test_rows_that_are_gone_or_differ_are_not_taken_for_what_was_decided_on(
+    ledger: SqlLedger,
+) -> None:
+    window = keep(ledger, A=waves(1, 300))["A"]
+    for wrong in ({"digest": "0" * 16}, {"edition": 7}, {"count": 301}):
+        with pytest.raises(NotFound, match="candles of A"):
+            ledger.archive.candles("1h", HOUR_S, msgspec.structs.replace(window, **wrong))
+
+
+def test_candles_go_with_the_last_cycle_that_was_decided_on_them(world: World) -> None:
+    """A later cycle's inputs hold what reaches back into its window, and nothing older."""
+    ledger, series = world.ledger, waves(1, 600)
+    for end in (100, 600):
+        cycle = world.open()
+        windows = tuple(keep(ledger, A=part(series, max(end - 200, 0), end)).values())
+        ref = BatchRef(cycle_id=cycle.cycle_id, batch=0, symbols=("A",))
+        inputs = EvaluateInputs(windows=windows)
+        ledger.cycles.save_step(ref, Stage.EVALUATE, b"{}", 0.1, inputs)
+        world.now += timedelta(days=20)
+    ledger.prune(NOW + timedelta(days=10))
+    first, last = int(series.time[0]), int(series.time[-1])
+    left = ledger.archive.span("1h", HOUR_S, "A", first, last)
+    assert first < int(left.time[0]) <= int(series.time[400])
+    assert int(left.time[-1]) == last
+    ledger.prune(NOW + timedelta(days=100))
+    with ledger.reading() as connection:
+        for table in (candle_blocks, candle_series, step_inputs):
+            assert connection.execute(select(func.count()).select_from(table)).scalar_one() == 0
+
+
+def test_the_candles_of_a_cycle_s_symbol_can_be_asked_for(world: World) -> None:
+    series = waves(1, 300)
+    cycle = world.open()
+    windows = tuple(keep(world.ledger, A=series, B=waves(2, 300)).values())
+    ref = BatchRef(cycle_id=cycle.cycle_id, batch=0, symbols=("A", "B"))
+    inputs = EvaluateInputs(windows=windows)
+    world.ledger.cycles.save_step(ref, Stage.EVALUATE, b"{}", 0.1, inputs)
+    with world.ledger.reading() as connection:
+        assert windows_of(connection, cycle.cycle_id, "C") == ()
+        (window,) = windows_of(connection, cycle.cycle_id, "A")
+    assert same(world.ledger.archive.candles("1h", HOUR_S, window), series)
+
+
+def test_gaps_in_time_are_no_obstacle(ledger: SqlLedger) -> None:
+    series = waves(1, 400)
+    step = np.where(np.arange(400) < 200, 0, 5000 * HOUR_MS)
+    gapped = Candles(series.time + step, *series.prices())
+    window = keep(ledger, A=gapped)["A"]
+    assert same(ledger.archive.candles("1h", HOUR_S, window), gapped)
