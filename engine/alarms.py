@@ -33,7 +33,7 @@ RESOLVED_LATELY = timedelta(hours=1)
 # What is known of these is in Redis: without it nobody knows whether they are over.
 KNOWN_THROUGH_REDIS = frozenset({"workers_down", "beat_down", *(f"{s}_down" for s in SERVICES)})
 # These lower the state and have an alert of their own.
-TOLD_BY_OTHERS = frozenset({"portfolio", "unknown_orders"})
+TOLD_BY_OTHERS = frozenset({"portfolio", "portfolio_returned", "unknown_orders"})
 
 Held = dict[str, NewAlert]
 

@@ -1,4 +1,4 @@
-"""Candles and the last good symbol list in Redis: read often, lost at any moment, never trusted.
+"""Candles, quotes and the symbol list in Redis: read often, lost at any moment, never trusted.
 
 A value is signed with a key that only the ledger holds, over its own Redis key and its content:
 who can write to Redis can cost a fetch, not plant a candle. Whatever goes wrong is a miss.
@@ -11,16 +11,17 @@ import hmac
 import struct
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 import redis
 
 from engine.domain.messages import SymbolList
-from engine.domain.model import Candles
+from engine.domain.model import Candles, Quote
 from engine.redis_link import RedisAway, RedisLink
 
+T = TypeVar("T")
 SIGNATURE_BYTES = 32
 CANDLE_BYTES = 48
 KEYS_PER_CALL = 100
@@ -73,6 +74,25 @@ class RedisCandleCache:
                 {self._candle_key(symbol, timeframe): _packed(value) for symbol, value in part}
             )
 
+    def load_quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:
+        """The last good quotes of those symbols that have any, of whatever age."""
+        keys = [self._prefix + f"quote:{symbol}" for symbol in symbols]
+        found: dict[str, Quote] = {}
+        for symbol, key, value in zip(symbols, keys, self._get(keys), strict=False):
+            quote = _decoded(self._opened(key, value), Quote)
+            if quote is not None:
+                found[symbol] = quote
+        return found
+
+    def save_quotes(self, quotes: dict[str, Quote]) -> None:
+        """Keep good quotes."""
+        self._set(
+            {
+                self._prefix + f"quote:{symbol}": msgspec.json.encode(quote)
+                for symbol, quote in quotes.items()
+            }
+        )
+
     def load_symbols(self) -> SymbolList | None:
         """The last good symbol list."""
         found = self.load_aged_symbols()
@@ -85,11 +105,8 @@ class RedisCandleCache:
         if payload is None or len(payload) < _SAVED_AT.size:
             return None
         (saved_at,) = _SAVED_AT.unpack(payload[: _SAVED_AT.size])
-        try:
-            symbols = msgspec.json.decode(payload[_SAVED_AT.size :], type=SymbolList)
-        except ValueError:  # written by another version
-            return None
-        return symbols, max(self._wall() - saved_at, 0.0)
+        symbols = _decoded(payload[_SAVED_AT.size :], SymbolList)
+        return None if symbols is None else (symbols, max(self._wall() - saved_at, 0.0))
 
     def save_symbols(self, symbols: SymbolList) -> None:
         """Keep the symbol list."""
@@ -136,6 +153,16 @@ def _write(client: redis.Redis, values: dict[str, bytes], ttl_ms: int) -> None:
     for key, value in values.items():
         pipeline.set(key, value, px=ttl_ms)
     pipeline.execute()
+
+
+def _decoded(payload: bytes | None, kind: type[T]) -> T | None:
+    """The value, or None where there is none or another version wrote it."""
+    if payload is None:
+        return None
+    try:
+        return msgspec.json.decode(payload, type=kind)
+    except ValueError:
+        return None
 
 
 def _packed(candles: Candles) -> bytes:

@@ -116,6 +116,10 @@ class CycleLedger(Protocol):
         """Everything that a report is made of. Raises NotFound."""
         ...
 
+    def latest(self, count: int) -> tuple[CycleReport, ...]:
+        """Reports of the newest closed cycles that ran, the newest first; no SKIPPED ones."""
+        ...
+
     def add_step_seconds(self, cycle_id: str, step: Stage, seconds: float) -> None:
         """Add to the seconds that a step of this cycle took."""
         ...
@@ -225,9 +229,15 @@ class StateLedger(Protocol):
         ...
 
     def set_derived(
-        self, causes: dict[str, tuple[TradingState, str]], now: datetime
+        self,
+        causes: dict[str, tuple[TradingState, str]],
+        now: datetime,
+        begins: dict[str, datetime] | None = None,
     ) -> LedgerState:
-        """Replace the derived causes (name -> level, detail) and write the effective state."""
+        """Replace the derived causes (name -> level, detail) and write the effective state.
+
+        A new one holds since `begins` or now; one that persists keeps its `since`.
+        """
         ...
 
     def set_schedule(self, *, running: bool, actor: str, now: datetime) -> bool:

@@ -33,6 +33,7 @@ from engine.domain.model import (
     Fill,
     PortfolioSnapshot,
     Position,
+    Quote,
     VenueOrder,
 )
 from engine.ledger_ports import Ledger
@@ -170,6 +171,14 @@ class CandleCache(Protocol):
 
     def save(self, candles: dict[str, Candles], timeframe: str) -> None:
         """Keep candles."""
+        ...
+
+    def load_quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:
+        """The last good quotes of those symbols that have any, of whatever age."""
+        ...
+
+    def save_quotes(self, quotes: dict[str, Quote]) -> None:
+        """Keep good quotes."""
         ...
 
     def load_symbols(self) -> SymbolList | None:

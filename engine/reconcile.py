@@ -193,7 +193,12 @@ def _apply(
 def _portfolio_failed(engine: Engine, found: _Findings, error: ServiceError) -> None:
     found.portfolio_answered = False
     found.problems.append(str(error))
-    if error.detail.startswith("contradiction"):
+    latch_contradiction(engine, error)
+
+
+def latch_contradiction(engine: Engine, error: ServiceError) -> None:
+    """An account that contradicts itself stops the trading, wherever it was read."""
+    if error.service == "portfolio" and error.detail.startswith("contradiction"):
         _latch(engine, "portfolio_contradiction", TradingState.HALTED, error.detail)
 
 

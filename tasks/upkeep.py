@@ -6,6 +6,7 @@ and work over HTTP have threads of their own: a hanging service delays no alloca
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -186,6 +187,11 @@ class Upkeep:
             )
         self._vitals.write_check(service, check)
 
+    def deliver(self) -> None:
+        """Events that waited for monitoring, once it takes them again."""
+        with suppress(ServiceError):  # its check says that it is away
+            self._engine.monitoring.publish(())
+
     def autostart(self) -> None:
         """Schedule cycles on a new ledger, in paper mode, once everything answers."""
         mine = self._engine.settings.trading_engine
@@ -211,6 +217,7 @@ def _start(sender: Any, **_: Any) -> None:
     _loops.every(settings.alerts.look_s, "alarms", upkeep.alarms.look)
     _loops.every(PRUNE_S, "prune", upkeep.prune)
     _loops.every(AUTOSTART_S, "autostart", upkeep.autostart)
+    _loops.every(timing.check_s, "deliver", upkeep.deliver)
     for service in SERVICES:
         _loops.every(PROBE_S, f"check {service}", partial(upkeep.check, service))
 

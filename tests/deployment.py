@@ -20,7 +20,7 @@ from engine.bootstrap import build_engine
 from engine.config_source import load_settings
 from engine.domain.cycle import BatchRef, CyclePlan, CycleReport, CycleRequest, Trigger
 from engine.domain.messages import MonitoringEvent, SymbolList
-from engine.domain.model import Candles, Order
+from engine.domain.model import Candles, Order, Quote
 from engine.ledger.ledger import FILE_NAME, SqlLedger
 from engine.pipeline import allocate, evaluate, execute, fetch, finish, open_cycle, risk
 from engine.ports import Engine
@@ -53,6 +53,7 @@ class MemoryCache:
     def __init__(self) -> None:
         self._candles: dict[tuple[str, str], Candles] = {}
         self._symbols: SymbolList | None = None
+        self._quotes: dict[str, Quote] = {}
 
     def load(self, symbols: Sequence[str], timeframe: str) -> dict[str, Candles]:
         """What was kept of these symbols."""
@@ -62,6 +63,14 @@ class MemoryCache:
     def save(self, candles: dict[str, Candles], timeframe: str) -> None:
         """Keep candles."""
         self._candles |= {(symbol, timeframe): series for symbol, series in candles.items()}
+
+    def load_quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:
+        """The last ones."""
+        return {name: self._quotes[name] for name in symbols if name in self._quotes}
+
+    def save_quotes(self, quotes: dict[str, Quote]) -> None:
+        """Keep them."""
+        self._quotes |= quotes
 
     def load_symbols(self) -> SymbolList | None:
         """The last list."""

@@ -3,34 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 
 BUDGET_SHARE = 0.2
 BUDGET_MOST = 2.0
 BUDGET_START = 1.0
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0
-
-_calls_end_at: ContextVar[float | None] = ContextVar("calls_end_at", default=None)
-
-
-@contextmanager
-def calls_ending_at(instant: float) -> Iterator[None]:
-    """Let every call inside end by this monotonic instant: the cycle's own deadline."""
-    outer = _calls_end_at.get()
-    token = _calls_end_at.set(instant if outer is None else min(instant, outer))
-    try:
-        yield
-    finally:
-        _calls_end_at.reset(token)
-
-
-def deadline(now: float, timeout_s: float) -> float:
-    """When a call that begins now ends at the latest (monotonic)."""
-    bound = _calls_end_at.get()
-    return now + timeout_s if bound is None else min(now + timeout_s, bound)
 
 
 class RetryBudget:

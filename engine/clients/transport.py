@@ -20,6 +20,7 @@ import structlog
 import urllib3
 
 from engine import failpoints
+from engine.call_deadline import deadline
 from engine.clients.answers import (
     RawAnswer,
     decoded,
@@ -33,7 +34,7 @@ from engine.clients.breaker import ServiceBreaker
 from engine.clients.connection import Exchange, PermitExpired, Sessions, exchanging
 from engine.clients.observer import CallObserver, CallOutcome, NoObserver
 from engine.clients.rate_limit import RateLimited, RateLimiter
-from engine.clients.retries import RetryBudget, deadline, pause_s
+from engine.clients.retries import RetryBudget, pause_s
 from engine.errors import (
     BadPayload,
     CircuitOpen,

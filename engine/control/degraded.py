@@ -7,18 +7,8 @@ from datetime import datetime
 from engine.control.desk import Circuit
 from engine.control.documents import Check, DegradedService, ServiceState
 from engine.domain.cycle import CycleReport
+from engine.domain.degraded import RETURNED, effect_of
 from engine.domain.ledger_values import LedgerState
-
-EFFECTS = {
-    "market_data": "no entries; exits may use a recent price",
-    "strategy": "no signals, so no entries; protective exits still run",
-    "portfolio": "exits on the last account for a while, then no orders",
-    "execution": "nothing is sent; orders of unknown fate keep their budget",
-    "monitoring": "trading goes on; events are kept and sent later",
-    "redis": "no cycle starts; halt, status and orders still answer",
-    "workers": "no cycle runs until a worker is back",
-    "beat": "no cycle starts on schedule; POST /cycle still works",
-}
 
 
 def degraded(
@@ -32,9 +22,10 @@ def degraded(
     found: dict[str, DegradedService] = {}
 
     def add(service: str, reason: str, since: datetime | None) -> None:
-        effect = EFFECTS.get(service, "see the reason")
-        entry = DegradedService(service=service, reason=reason, since=since, effect=effect)
-        found.setdefault(service, entry)
+        name = service.removesuffix(RETURNED)
+        effect = effect_of(service)
+        entry = DegradedService(service=name, reason=reason, since=since, effect=effect)
+        found.setdefault(name, entry)
 
     for cause in state.derived:
         add(cause.cause, cause.detail, cause.since)
@@ -46,5 +37,6 @@ def degraded(
             known = services.get(name)
             add(name, check.detail, None if known is None else known.last_ok_at)
     for entry in latest.degraded if latest is not None else ():
-        add(entry.service, entry.reason, latest.started_at if latest is not None else None)
+        begun = latest.started_at if latest is not None else None
+        add(entry.service, entry.reason, entry.since or begun)
     return tuple(found.values())

@@ -101,10 +101,17 @@ class BatchRef(Value, frozen=True, kw_only=True):
 
 
 class Degradation(Value, frozen=True, kw_only=True):
-    """A service that did not serve, and what is therefore not done."""
+    """A service that did not serve, since when, and what is therefore not done.
+
+    The report of a closed cycle adds `effect` and `since`; `lowers` is the trading state that it
+    implies beyond its cycle, where it does.
+    """
 
     service: str
     reason: str
+    effect: str = ""
+    since: datetime | None = None
+    lowers: TradingState | None = None
 
 
 class SymbolOutcome(Value, frozen=True, kw_only=True):
@@ -271,7 +278,10 @@ class OrderCounts(Value, frozen=True, kw_only=True):
 
 
 class CycleReport(Value, frozen=True, kw_only=True):
-    """The summary of a cycle, as `GET /cycles` shows it."""
+    """The summary of a cycle, as `GET /cycles` shows it.
+
+    `skips` counts the symbols that were skipped, by the kind of fault (`quality.fault_word`).
+    """
 
     cycle_id: str
     epoch: int | None
@@ -291,3 +301,4 @@ class CycleReport(Value, frozen=True, kw_only=True):
     degraded: tuple[Degradation, ...] = ()
     step_seconds: dict[str, float] = {}
     reason: str = ""
+    skips: dict[str, int] = {}

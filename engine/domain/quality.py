@@ -17,6 +17,22 @@ if TYPE_CHECKING:
 
 MILLISECONDS = 1000
 QUOTE_CLOCK_TOLERANCE_S = 5.0
+CANDLE_FAULTS = (
+    "too_few",
+    "disordered",
+    "duplicated",
+    "misaligned",
+    "not_finite",
+    "non_positive",
+    "inverted",
+    "future",
+    "stale",
+    "gapped",
+    "spiking",
+    "frozen",
+)
+ANSWER_FAULTS = ("missing", "garbage", "no candles", "no signals")
+OTHER_FAULT = "other"
 
 
 def merge(cached: Candles | None, fresh: Candles, limit: int) -> Candles:
@@ -58,8 +74,7 @@ def judge(
 ) -> str | None:
     """First fault of a series as `word: detail`, or None when it may be traded on.
 
-    Words, in the order they are asked: too_few, disordered, duplicated, misaligned, not_finite,
-    non_positive, inverted, future, stale, gapped, spiking, frozen. `need` is the fewest candles.
+    Words: CANDLE_FAULTS, in the order they are asked. `need` is the fewest candles.
     """
     now = round(market_time.timestamp() * MILLISECONDS)
     case = _Case(candles, timeframe_s * MILLISECONDS, now, limits, need)
@@ -88,6 +103,12 @@ def judge_quote(quote: Quote, *, now: datetime, max_age_s: float) -> str | None:
     if age > timedelta(seconds=max_age_s):
         return f"stale: {age.total_seconds():.1f} s old, at most {max_age_s:g} s"
     return None
+
+
+def fault_word(reason: str) -> str:
+    """The kind of fault that a symbol's reason names; `other` for what a service says freely."""
+    word = reason.partition(":")[0]
+    return word if word in CANDLE_FAULTS or word in ANSWER_FAULTS else OTHER_FAULT
 
 
 def is_distrusted(bad: int, symbols: int, limits: QualityLimits) -> bool:

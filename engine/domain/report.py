@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -20,6 +21,7 @@ from engine.domain.cycle import (
 )
 from engine.domain.ledger_values import CycleFacts
 from engine.domain.model import Order, OrderStatus, RiskDecision, Verdict
+from engine.domain.quality import fault_word
 
 SEVERITY = {OutcomeStatus.OK: 0, OutcomeStatus.SKIPPED: 1, OutcomeStatus.FAILED: 2}
 EVALUATED = frozenset({Stage.RISK, Stage.ALLOCATE, Stage.EXECUTE, Stage.FINISH})
@@ -51,6 +53,7 @@ def build_report(facts: CycleFacts, *, finished_at: datetime) -> CycleReport:
         ),
         orders=_orders(facts.decisions, facts.orders),
         reason=_reason(facts, status),
+        skips=_skips(facts.outcomes),
     )
 
 
@@ -67,9 +70,28 @@ def _reason(facts: CycleFacts, status: CycleStatus) -> str:
         return facts.report.reason
     if status is CycleStatus.FAILED:
         return "no allocation was made"
-    return "; ".join(
-        f"batch {number}: {reason}" for number, reason in sorted(facts.batches_failed.items())
-    )
+    failed = [f"batch {number}: {why}" for number, why in sorted(facts.batches_failed.items())]
+    return "; ".join([*failed, *_shed(facts.orders)])
+
+
+def _shed(orders: Iterable[Order]) -> list[str]:
+    """Orders that were decided and never left: too late, or forbidden meanwhile."""
+    rows = list(orders)
+    unsent = [order for order in rows if order.sends == 0]
+    if not unsent:
+        return []
+    exits = sum(order.is_exit for order in unsent)
+    return [f"{len(unsent)} of {len(rows)} orders were not sent, {exits} of them exits"]
+
+
+def _skips(outcomes: Iterable[SymbolOutcome]) -> dict[str, int]:
+    """How many symbols of the batches were skipped, by the kind of fault."""
+    words = [
+        fault_word(outcome.reason)
+        for outcome in _worst(outcomes)
+        if outcome.batch >= 0 and outcome.status is OutcomeStatus.SKIPPED
+    ]
+    return dict(sorted(Counter(words).items()))
 
 
 def _symbols(facts: CycleFacts) -> SymbolCounts:

@@ -81,6 +81,7 @@ class CycleDetail(Value, frozen=True, kw_only=True):
     degraded: tuple[Degradation, ...]
     step_seconds: dict[str, float]
     reason: str
+    skips: dict[str, int]
     outcomes: tuple[SymbolOutcome, ...]
     batch_list: tuple[BatchView, ...]
     signal_list: tuple[SignalView, ...]

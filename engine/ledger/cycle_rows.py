@@ -40,6 +40,18 @@ from engine.ledger.schema import batches, cycle_steps, cycles, outcomes
 LOCKED_CYCLE = CYCLE.with_for_update()
 CYCLE_OF_KEY = select(cycles).where(cycles.c.key == bindparam("key"))
 PLAN = select(cycles.c.plan, cycles.c.epoch).where(cycles.c.cycle_id == bindparam("cycle_id"))
+CLOSED_RUNS = (
+    CycleStatus.COMPLETED,
+    CycleStatus.DEGRADED,
+    CycleStatus.FAILED,
+    CycleStatus.ABORTED,
+)
+LATEST = (
+    select(cycles.c.report)
+    .where(cycles.c.status.in_(CLOSED_RUNS), cycles.c.report.is_not(None))
+    .order_by(cycles.c.number.desc())
+    .limit(bindparam("count"))
+)
 RUNNING = select(cycles).where(cycles.c.status == CycleStatus.RUNNING).order_by(cycles.c.number)
 MORE_SECONDS = (
     update(cycle_steps)
@@ -132,6 +144,12 @@ class CycleRows(BatchRows):
         """Everything that a report is made of. Raises NotFound."""
         with self._connections.read() as connection:
             return cycle_facts(connection, cycle_id)
+
+    def latest(self, count: int) -> tuple[CycleReport, ...]:
+        """Reports of the newest closed cycles that ran, the newest first; no SKIPPED ones."""
+        with self._connections.read() as connection:
+            rows = connection.execute(LATEST, {"count": count}).all()
+        return tuple(load(row.report, CycleReport) for row in rows)
 
     def add_step_seconds(self, cycle_id: str, step: Stage, seconds: float) -> None:
         """Add to the seconds that a step of this cycle took."""

@@ -31,6 +31,7 @@ from engine.ledger.alert_rows import alerts_since
 from engine.ledger.column_types import AnyRow
 from engine.ledger.connections import Connections
 from engine.ledger.cycle_facts import batch_rows, cycle_row, decisions_of, outcomes_of
+from engine.ledger.cycle_rows import CLOSED_RUNS
 from engine.ledger.live_report import live_report, live_stage
 from engine.ledger.order_changes import stored_fills
 from engine.ledger.order_reads import orders_of_cycle
@@ -48,12 +49,6 @@ from engine.ledger.schema import (
 
 IDEMPOTENT_FOR = timedelta(hours=24)
 MAX_DURATIONS = 500
-CLOSED_RUNS = (
-    CycleStatus.COMPLETED,
-    CycleStatus.DEGRADED,
-    CycleStatus.FAILED,
-    CycleStatus.ABORTED,
-)
 
 
 def cursor_of(text: str) -> int:

@@ -117,9 +117,13 @@ class StateRows:
                 write_effective(connection, actor, "cleared latched causes", now)
 
     def set_derived(
-        self, causes: dict[str, tuple[TradingState, str]], now: datetime
+        self,
+        causes: dict[str, tuple[TradingState, str]],
+        now: datetime,
+        begins: dict[str, datetime] | None = None,
     ) -> LedgerState:
         """Replace the derived causes; one that persists keeps its `since`."""
+        first = {} if begins is None else begins
         with self._connections.write() as connection:
             lock_account(connection)
             known = {c.cause: c for c in connection.execute(DERIVED_CAUSES)}
@@ -127,7 +131,7 @@ class StateRows:
             if before != causes:
                 connection.execute(delete(cause_rows).where(cause_rows.c.kind == DERIVED))
                 for name, (level, detail) in causes.items():
-                    since = known[name].since if name in known else now
+                    since = known[name].since if name in known else first.get(name, now)
                     row = {"cause": name, "level": level, "detail": detail, "since": since}
                     connection.execute(insert(cause_rows).values(kind=DERIVED, **row))
             if {name: c.level for name, c in known.items()} != {

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import msgspec
 
-from engine import ownership, reconcile, seeded
-from engine.domain import allocation, book, quality
+from engine import degraded_state, ownership, reconcile, seeded
+from engine.domain import allocation, book, degraded
 from engine.domain import risk as rules
-from engine.domain.cycle import AllocationFacts, CyclePlan, OutcomeStatus, Stage
+from engine.domain.cycle import AllocationFacts, CyclePlan, Stage
 from engine.domain.kept_inputs import AllocateInputs, AllocationRecord
 from engine.domain.ledger_values import Allocation, NewAlert
 from engine.domain.limits import Limits
@@ -17,14 +17,14 @@ from engine.domain.model import (
     Order,
     OrderIntent,
     PortfolioSnapshot,
-    Quote,
     RiskDecision,
     TradingState,
     Verdict,
 )
 from engine.domain.orders import PLAIN_EXIT_ATTEMPTS
 from engine.errors import ServiceError
-from engine.pipeline.steps import Stopwatch
+from engine.pipeline import quotes as prices
+from engine.pipeline.steps import Stopwatch, bounded
 from engine.ports import Engine
 from engine.settings import decision_limits
 from engine.telemetry import get_logger
@@ -41,7 +41,8 @@ def run(engine: Engine, cycle_id: str) -> tuple[Order, ...]:
     plan = engine.ledger.cycles.plan(cycle_id)
     if plan is None:
         return ()
-    inputs = _read(engine, plan)
+    with bounded(engine, plan.times, Stage.ALLOCATE):
+        inputs = _read(engine, plan)
     _latch_safety(engine, inputs.snapshot)
     applied_seq = inputs.snapshot.applied_seq if inputs.snapshot is not None else 0
     orders = engine.ledger.orders.allocate(
@@ -79,13 +80,14 @@ def _read(engine: Engine, plan: CyclePlan) -> AllocateInputs:
         try:
             snapshot = reconcile.relay(engine)
         except ServiceError as error:
+            reconcile.latch_contradiction(engine, error)
             may_enter = False
             snapshot = _stale_snapshot(engine)
             veto = "" if snapshot is not None else f"the account is not known: {error}"
     snapshot = ownership.with_adopted(engine, snapshot)
     may_enter = may_enter and not _is_market_bad(engine, plan, candidates)
     symbols = sorted({intent.symbol for intent in candidates})
-    quotes, problems = _quotes(engine, symbols)
+    quotes, problems = prices.at_barrier(engine, symbols)
     return AllocateInputs(
         snapshot=snapshot,
         quotes=quotes,
@@ -98,18 +100,14 @@ def _read(engine: Engine, plan: CyclePlan) -> AllocateInputs:
 
 def _is_market_bad(engine: Engine, plan: CyclePlan, candidates: tuple[OrderIntent, ...]) -> bool:
     """Whether so many symbols had unusable candles that the rest is not trusted for entries."""
-    symbols = sum(len(batch.symbols) for batch in plan.batches)
-    if not candidates or symbols == 0:
+    if not candidates:
         return False
     outcomes = engine.ledger.cycles.facts(plan.cycle_id).outcomes
-    bad = sum(
-        outcome.stage is Stage.FETCH and outcome.status is not OutcomeStatus.OK
-        for outcome in outcomes
-    )
-    limits = decision_limits(engine.settings).quality
-    if not quality.is_distrusted(bad, symbols, limits):
+    found = degraded.distrust(plan.batches, outcomes, decision_limits(engine.settings).quality)
+    if found is None:
         return False
-    log.warning("market_not_trusted", bad=bad, symbols=symbols, limit=limits.max_bad_share)
+    degraded_state.distrust_market(engine, found)
+    log.warning("market_not_trusted", reason=found.reason)
     return True
 
 
@@ -120,25 +118,6 @@ def _stale_snapshot(engine: Engine) -> PortfolioSnapshot | None:
     if snapshot is None or engine.clock.now() - snapshot.as_of > oldest:
         return None
     return snapshot
-
-
-def _quotes(engine: Engine, symbols: list[str]) -> tuple[dict[str, Quote], dict[str, str]]:
-    if not symbols:
-        return {}, {}
-    try:
-        answer = engine.market_data.quotes(symbols)
-    except ServiceError as error:
-        return {}, dict.fromkeys(symbols, f"no quote: {error}")
-    good: dict[str, Quote] = {}
-    problems = dict(answer.errors)
-    now = engine.clock.now()
-    for symbol, quote in answer.quotes.items():
-        fault = quality.judge_quote(quote, now=now, max_age_s=engine.settings.risk.max_quote_age_s)
-        if fault is None:
-            good[symbol] = quote
-        else:
-            problems[symbol] = fault
-    return good, problems
 
 
 def _latch_safety(engine: Engine, snapshot: PortfolioSnapshot | None) -> None:

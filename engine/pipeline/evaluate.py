@@ -10,7 +10,15 @@ from engine.domain.messages import EvaluateAnswer
 from engine.domain.model import Candles, Position, Signal
 from engine.domain.signals import FilteredSignals, filter_signals
 from engine.errors import ServiceError
-from engine.pipeline.steps import StepResult, Stopwatch, kept, obtain_candles, save, skipped
+from engine.pipeline.steps import (
+    StepResult,
+    Stopwatch,
+    bounded,
+    kept,
+    obtain_candles,
+    save,
+    skipped,
+)
 from engine.ports import Engine
 from engine.settings import decision_settings
 from engine.telemetry import get_logger
@@ -29,7 +37,8 @@ def run(engine: Engine, ref: BatchRef) -> BatchRef:
     candles, lost = _candles(engine, given, ref)
     windows = kept(engine, candles)
     try:
-        answer = _ask(engine, ref, candles, list(positions_of(given).values()))
+        with bounded(engine, given.times, Stage.EVALUATE):
+            answer = _ask(engine, ref, candles, list(positions_of(given).values()))
     except ServiceError as error:
         reason = Degradation(service=error.service, reason=error.detail)
         why = dict.fromkeys(candles, f"no signals: {error}")

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from engine import reconcile
+from engine.domain import degraded
 from engine.domain import report as reports
 from engine.domain.cycle import CycleReport, Stage
+from engine.domain.ledger_values import CycleFacts
 from engine.domain.messages import MonitoringEvent
 from engine.errors import ServiceError
-from engine.pipeline.steps import Stopwatch
+from engine.pipeline.steps import Stopwatch, bounded
 from engine.ports import Engine
+from engine.settings import decision_limits
 from engine.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -27,10 +32,13 @@ def run(engine: Engine, cycle_id: str) -> CycleReport:
     facts = engine.ledger.cycles.facts(cycle_id)
     if facts.report.finished_at is not None:
         return facts.report
-    reconcile.run_if_free(engine)
-    _refresh_account(engine)
+    if engine.clock.now() < facts.times.deadline_at:
+        # Past it the next cycle is near: what is open is left to the watchdog's reconciliation.
+        with bounded(engine, facts.times, Stage.FINISH):
+            reconcile.run_if_free(engine)
+            _refresh_account(engine)
     engine.ledger.cycles.add_step_seconds(cycle_id, Stage.FINISH, watch.seconds())
-    facts = engine.ledger.cycles.facts(cycle_id)
+    facts = _explained(engine, engine.ledger.cycles.facts(cycle_id))
     report = reports.build_report(facts, finished_at=engine.clock.now())
     if not engine.ledger.cycles.close(report):
         return engine.ledger.cycles.facts(cycle_id).report
@@ -39,11 +47,27 @@ def run(engine: Engine, cycle_id: str) -> CycleReport:
     return report
 
 
+def _explained(engine: Engine, facts: CycleFacts) -> CycleFacts:
+    """What was degraded, with what followed from it and since when."""
+    report = facts.report
+    plan = engine.ledger.cycles.plan(report.cycle_id)
+    batches = () if plan is None else plan.batches
+    limits = decision_limits(engine.settings).quality
+    distrusted = degraded.distrust(batches, facts.outcomes, limits)
+    found = [*report.degraded]
+    if distrusted is not None and all(entry.lowers is None for entry in found):
+        found.append(distrusted)
+    earlier = engine.ledger.cycles.latest(1)
+    told = degraded.explained(found, earlier, report.started_at)
+    return msgspec.structs.replace(facts, report=msgspec.structs.replace(report, degraded=told))
+
+
 def _refresh_account(engine: Engine) -> None:
     """What the account is after the cycle's fills, for display; its loss costs nothing."""
     try:
         engine.ledger.state.save_snapshot(engine.portfolio.snapshot())
     except ServiceError as error:
+        reconcile.latch_contradiction(engine, error)
         log.warning("account_not_refreshed", detail=str(error))
 
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from engine.domain import quality
 from engine.domain.cycle import Degradation
 from engine.domain.messages import SymbolList
-from engine.domain.model import Instrument, MarketClock, PortfolioSnapshot
+from engine.domain.model import Instrument, MarketClock, PortfolioSnapshot, TradingState
 from engine.errors import ServiceError
+from engine.pipeline import quotes
 from engine.ports import Engine
+from engine.reconcile import latch_contradiction
 from engine.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -52,16 +53,17 @@ def read(engine: Engine, cycle_id: str) -> Market:
 
 
 def _without_answer(engine: Engine, error: ServiceError) -> Market:
-    degraded = (Degradation(service="market_data", reason=error.detail),)
+    lacking = Degradation(service="market_data", reason=error.detail, lowers=TradingState.REDUCING)
     cached = engine.cache.load_symbols()
     if cached is None:
         cached = _defaults(engine)
+    is_live = cached.clock is MarketClock.LIVE
     return Market(
         cached.clock,
-        cached.as_of,
+        engine.clock.now() if is_live else cached.as_of,
         cached.symbols,
         may_enter=False,
-        degraded=degraded,
+        degraded=(lacking,),
         is_answered=False,
     )
 
@@ -97,6 +99,7 @@ def mark(
         engine.portfolio.post_marks(prices, seen.market_time)
         marked = engine.portfolio.snapshot()
     except ServiceError as error:
+        latch_contradiction(engine, error)
         return snapshot, [Degradation(service=error.service, reason=error.detail)]
     engine.ledger.state.save_snapshot(marked)
     missing = [symbol for symbol in held if symbol not in prices]
@@ -110,11 +113,5 @@ def _prices(engine: Engine, held: list[str]) -> dict[str, str]:
     """Bids of the held symbols: what selling them would bring."""
     if not held:
         return {}
-    answer = engine.market_data.quotes(held)
-    now = engine.clock.now()
-    oldest = engine.settings.risk.max_quote_age_s
-    return {
-        symbol: str(quote.bid)
-        for symbol, quote in answer.quotes.items()
-        if quality.judge_quote(quote, now=now, max_age_s=oldest) is None
-    }
+    good, _ = quotes.sifted(engine, engine.market_data.quotes(held))
+    return {symbol: str(quote.bid) for symbol, quote in good.items()}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
 
 from engine import degraded_state, failpoints, ownership, reconcile
+from engine.call_deadline import calls_within
 from engine.config_source import config_hash
 from engine.domain import batching
 from engine.domain import risk as rules
@@ -17,15 +19,16 @@ from engine.domain.cycle import (
     CycleStatus,
     CycleTimes,
     Degradation,
+    Stage,
     Trigger,
 )
 from engine.domain.ledger_values import LedgerState, OpenedCycle
 from engine.domain.model import PortfolioSnapshot
-from engine.domain.timing import cycle_times
+from engine.domain.timing import call_timeout_s, cycle_times
 from engine.errors import ServiceError, ServiceRejected
 from engine.identity import feed_identity
 from engine.pipeline import market
-from engine.pipeline.steps import Stopwatch
+from engine.pipeline.steps import Stopwatch, bounded
 from engine.ports import Engine
 from engine.settings import decision_limits, decision_settings
 from engine.telemetry import bind, get_logger
@@ -33,6 +36,7 @@ from engine.telemetry import bind, get_logger
 log = get_logger(__name__)
 
 RECONCILE_WAIT_S = 10.0
+FIRST_LOOK_S = 5.0
 
 
 def times_from(engine: Engine, started_at: datetime) -> CycleTimes:
@@ -56,7 +60,8 @@ def run(engine: Engine, request: CycleRequest) -> CyclePlan | None:
     if request.trigger is Trigger.SCHEDULE and not engine.ledger.state.read().schedule_running:
         log.info("cycle_not_wanted", request=request.key, reason="the schedule is stopped")
         return None
-    floor, degraded = _fence_epoch(engine)
+    with calls_within(_patience_s(engine)):
+        floor, degraded = _fence_epoch(engine)
     times = times_from(engine, engine.clock.now())
     settings_hash = config_hash(engine.settings)
     engine.ledger.archive.keep_settings(settings_hash, decision_settings(engine.settings))
@@ -70,6 +75,12 @@ def run(engine: Engine, request: CycleRequest) -> CyclePlan | None:
             return known
         failpoints.reach("C1", opened.cycle_id)
         return _plan(engine, opened, degraded)
+
+
+def _patience_s(engine: Engine) -> float:
+    """Seconds before the cycle's own time begins to run."""
+    interval = engine.settings.trading_engine.cycle_interval
+    return call_timeout_s(FIRST_LOOK_S, interval)
 
 
 def _fence_epoch(engine: Engine) -> tuple[int, list[Degradation]]:
@@ -97,7 +108,8 @@ def _plan(engine: Engine, opened: OpenedCycle, degraded: list[Degradation]) -> C
     watch = Stopwatch()
     if not _belongs(engine, opened):
         return None
-    opening = _look_around(engine, opened, degraded)
+    with bounded(engine, opened.times, Stage.SELECT):
+        opening = _look_around(engine, opened, degraded)
     plan = engine.ledger.cycles.set_plan(_assemble(engine, opening, watch))
     log.info(
         "cycle_opened",
@@ -137,7 +149,7 @@ def _look_around(engine: Engine, opened: OpenedCycle, degraded: list[Degradation
         may_enter=result.clean and seen.may_enter and not unmarked,
         seen=seen,
         snapshot=snapshot,
-        state=_state(engine, result, snapshot),
+        state=_state(engine, opened, result, snapshot, (*degraded, *seen.degraded)),
         degraded=(*degraded, *seen.degraded, *unmarked),
     )
 
@@ -226,7 +238,11 @@ def _raise_fence(
 
 
 def _state(
-    engine: Engine, result: reconcile.ReconcileResult, snapshot: PortfolioSnapshot | None
+    engine: Engine,
+    opened: OpenedCycle,
+    result: reconcile.ReconcileResult,
+    snapshot: PortfolioSnapshot | None,
+    lacking: Sequence[Degradation],
 ) -> LedgerState:
     """Latch what the account's losses demand, then write the effective state."""
     now = engine.clock.now()
@@ -234,4 +250,5 @@ def _state(
         for breach in rules.safety(snapshot, decision_limits(engine.settings).risk):
             if engine.ledger.state.latch(breach.cause, breach.level, breach.detail, now):
                 log.error("state_latched", cause=breach.cause, detail=breach.detail)
-    return degraded_state.refresh(engine, result)
+    begun = opened.times.started_at
+    return degraded_state.refresh(engine, result, since=begun, seen=lacking)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import msgspec
 
+from engine.call_deadline import calls_within
 from engine.domain import quality
 from engine.domain.cycle import (
     BatchInput,
     BatchRef,
+    CycleTimes,
     Degradation,
     DroppedSignal,
     OutcomeStatus,
@@ -20,6 +23,7 @@ from engine.domain.cycle import (
 )
 from engine.domain.kept_inputs import EvaluateInputs, Window
 from engine.domain.model import Candles, Signal, Value
+from engine.domain.timing import calls_until
 from engine.errors import ServiceError
 from engine.ports import Engine
 from engine.settings import decision_limits
@@ -45,6 +49,14 @@ class Stopwatch:
     def seconds(self) -> float:
         """Seconds so far, to the tenth of a millisecond."""
         return round(time.perf_counter() - self._started, 4)
+
+
+@contextmanager
+def bounded(engine: Engine, times: CycleTimes, step: Stage) -> Iterator[None]:
+    """Let the step's calls end early enough for what comes after it in the cycle."""
+    left_s = (calls_until(times, step) - engine.clock.now()).total_seconds()
+    with calls_within(left_s):
+        yield
 
 
 @dataclass(frozen=True)
@@ -130,7 +142,8 @@ def _ask(
     limits = decision_limits(engine.settings)
     since = {symbol: int(series.time[-1]) for symbol, series in cached.items() if len(series)}
     try:
-        answer = engine.market_data.candles(symbols, limits.timeframe, limits.candles, since)
+        with bounded(engine, given.times, Stage.FETCH):
+            answer = engine.market_data.candles(symbols, limits.timeframe, limits.candles, since)
     except ServiceError as error:
         reason = Degradation(service=error.service, reason=error.detail)
         faults = dict.fromkeys(symbols, f"no candles: {error}")

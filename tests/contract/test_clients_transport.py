@@ -17,9 +17,9 @@ import msgspec
 import pytest
 import structlog
 
+from engine.call_deadline import calls_within
 from engine.clients.observer import CallOutcome
 from engine.clients.rate_limit import RateLimited
-from engine.clients.retries import calls_ending_at
 from engine.clients.transport import Transport
 from engine.errors import (
     BadPayload,
@@ -200,7 +200,7 @@ def test_calls_end_with_the_cycle_they_are_made_for() -> None:
     with FaultyServer(HANG) as server:
         transport = make_transport(server.url)
         started = time.monotonic()
-        with calls_ending_at(started + 0.2), pytest.raises(ServiceUnavailable):
+        with calls_within(0.2), pytest.raises(ServiceUnavailable):
             get(transport)
         assert time.monotonic() - started < 0.5
 

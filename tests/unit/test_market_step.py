@@ -79,7 +79,11 @@ def account() -> PortfolioSnapshot:
 
 def engine_of(service: ReplayedMarket, portfolio: MarkedPortfolio | None = None) -> Engine:
     """An engine with a frozen clock and an empty cache."""
-    cache = SimpleNamespace(save_symbols=lambda _listed: None, load_symbols=lambda: None)
+    cache = SimpleNamespace(
+        save_symbols=lambda _listed: None,
+        load_symbols=lambda: None,
+        save_quotes=lambda _quotes: None,
+    )
     parts = SimpleNamespace(
         settings=Settings(),
         clock=SimpleNamespace(now=lambda: NOON),

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -33,6 +34,15 @@ RESOLVE_S = 30.0
 HEAL_S = 90.0
 LEVEL_S = 15.0
 CLEAN_TRIES = 6
+CALM_S = 15.0
+RETURNING = frozenset({"market_data", "portfolio_returned"})
+
+
+def _lowering(status: dict[str, Any]) -> set[str]:
+    """What holds the trading state below ACTIVE."""
+    state = status["state"]
+    operator = set() if state["operator"] == "ACTIVE" else {"operator"}
+    return operator | {cause["cause"] for cause in state["derived"] + state["latched"]}
 
 
 class Life:
@@ -199,7 +209,7 @@ class Life:
             lambda: self._view.unresolved() == 0, RESOLVE_S, lambda: "every order has a proved end"
         )
         self.counts.resolved.append(seconds)
-        world.wait(self._is_active, 30, lambda: f"trading is allowed again: {self._state()}")
+        world.wait(self._is_returning, 30, lambda: f"trading is allowed again: {self._state()}")
 
     def _state(self) -> str:
         with suppress(requests.RequestException, ValueError):
@@ -207,14 +217,18 @@ class Life:
             return str({name: status.get(name) for name in ("trading_state", "latched")})
         return "no answer"
 
-    def _is_active(self) -> bool:
+    def _is_returning(self) -> bool:
+        """Active, but for what waits for two good cycles."""
+        return self._is_active(RETURNING)
+
+    def _is_active(self, caution: frozenset[str] = frozenset()) -> bool:
         """Resume where the drill halted; a latch of another cause stays and is a breach.
 
         Both sides count: a halt that one of them did not confirm in time still comes into force.
         """
         try:
             status = self.world.get("/status")
-            if status["trading_state"] == "ACTIVE" and not fence_of(self.world)["halted"]:
+            if _lowering(status) <= caution and not fence_of(self.world)["halted"]:
                 return True
             if status["latched"]:
                 self._judge()
@@ -234,10 +248,17 @@ class Life:
         for _ in range(CLEAN_TRIES):
             report = self._undisturbed()
             done = done + 1 if report.get("status") == "COMPLETED" else 0
-            if done == 2:
+            if done >= 2 and self._waits_no_more():
                 return
         told = {key: report.get(key) for key in ("status", "reason", "degraded")}
         self.counts.breaches.append(f"unclean: seed {self.seed}: {told}")
+
+    def _waits_no_more(self) -> bool:
+        """Whether nothing lowers the state any more, soon after two good cycles."""
+        with suppress(AssertionError):
+            self.world.wait(self._is_active, CALM_S, lambda: "trading is allowed again")
+            return True
+        return False
 
     def _undisturbed(self) -> dict[str, object]:
         for _ in range(3):

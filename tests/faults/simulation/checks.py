@@ -27,6 +27,7 @@ ZERO = Decimal(0)
 RANKS = {"RESERVED": 0, "SENDING": 1, "UNKNOWN": 2, "ACCEPTED": 3, "PARTIAL": 4}
 LAST_RANK = 5
 PATIENCE_US = 30_000_000
+RETURNING = frozenset({"market_data", "portfolio_returned"})  # until two cycles went well
 OPEN_TEXT = "('RESERVED','SENDING','UNKNOWN','ACCEPTED','PARTIAL')"
 
 
@@ -57,8 +58,23 @@ def check_settled(world: World) -> list[str]:
     return [f"I7 order {each} is {status} still, at {now}" for each, status in rows]
 
 
+def check_returned(world: World) -> list[str]:
+    """After the clean cycles no cause is left, those of services that were away included."""
+    return [line for _, line in _lowering(world)]
+
+
+def _lowering(world: World) -> Iterator[tuple[str, str]]:
+    """Causes that hold the state down, with a line for each."""
+    now = (world.clock.true() - EPOCH) // timedelta(microseconds=1)
+    rows = world.connections.raw.execute("select kind, cause, detail, since from causes")
+    for kind, cause, detail, since in rows:
+        # A process that thaws writes what it saw; the next reconciliation corrects it.
+        if kind == "latched" or since < now - PATIENCE_US:
+            yield cause, f"the trading state stays below ACTIVE: {cause}: {detail}"
+
+
 def check_healed(world: World) -> list[str]:
-    """I7, some time after the healing: nothing is open, and trading is allowed again."""
+    """I7, some time after the healing: nothing is open, and only caution lowers the state."""
     raw = world.connections.raw
     open_now = f"select client_order_id, status from orders where status in {OPEN_TEXT}"  # noqa: S608
     found = [f"I7 order {i} is {s} long after the healing" for i, s in raw.execute(open_now)]
@@ -66,11 +82,7 @@ def check_healed(world: World) -> list[str]:
         "select cycle_id, deadline_at from cycles where status='RUNNING'"
     ):
         found.append(f"I7 cycle {cycle_id} is RUNNING after its deadline {deadline}")
-    now = (world.clock.true() - EPOCH) // timedelta(microseconds=1)
-    for kind, cause, detail, since in raw.execute("select kind, cause, detail, since from causes"):
-        # A process that thaws writes what it saw; the next reconciliation corrects it.
-        if kind == "latched" or since < now - PATIENCE_US:
-            found.append(f"the trading state stays below ACTIVE: {cause}: {detail}")
+    found += [line for cause, line in _lowering(world) if cause not in RETURNING]
     (operator,) = raw.execute("select operator from account").fetchone()
     if operator != "ACTIVE" or world.venue.halted:
         found.append(f"not resumed: the ledger is {operator}, venue halted {world.venue.halted}")

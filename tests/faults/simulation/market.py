@@ -161,11 +161,13 @@ class MarketCache:
         self._is_away = is_away
         self._candles: dict[str, Candles] = {}
         self._symbols: SymbolList | None = None
+        self._quotes: dict[str, Quote] = {}
 
     def flush(self) -> None:
         """Redis lost everything."""
         self._candles.clear()
         self._symbols = None
+        self._quotes.clear()
 
     def load(self, symbols: Sequence[str], _timeframe: str) -> dict[str, Candles]:
         """What is cached."""
@@ -177,6 +179,17 @@ class MarketCache:
         """Keep candles."""
         if not self._is_away():
             self._candles |= candles
+
+    def load_quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:
+        """The last good ones."""
+        if self._is_away():
+            return {}
+        return {name: self._quotes[name] for name in symbols if name in self._quotes}
+
+    def save_quotes(self, quotes: dict[str, Quote]) -> None:
+        """Keep them."""
+        if not self._is_away():
+            self._quotes |= quotes
 
     def load_symbols(self) -> SymbolList | None:
         """The last good list."""

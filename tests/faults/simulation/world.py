@@ -12,7 +12,13 @@ from typing import Any, cast
 from engine.ports import Engine
 from engine.settings import Settings
 from tests.faults.simulation.account_book import AccountBook
-from tests.faults.simulation.checks import check, check_healed, check_settled, occurred
+from tests.faults.simulation.checks import (
+    check,
+    check_healed,
+    check_returned,
+    check_settled,
+    occurred,
+)
 from tests.faults.simulation.faults import Faults
 from tests.faults.simulation.fleet import API, NODES, RESTART_S, Fleet, Node
 from tests.faults.simulation.history import History
@@ -266,10 +272,15 @@ class World:
         at(calm_s - 1.0, self._check_healed)
         for number in range(CLEAN_CYCLES):
             at(calm_s + number * INTERVAL_S, trouble.beat)
-        return calm_s + CLEAN_CYCLES * INTERVAL_S + GRACE_S
+        end_s = calm_s + CLEAN_CYCLES * INTERVAL_S + GRACE_S
+        at(end_s - 1.0, self._check_returned)
+        return end_s
 
     def _check_settled(self) -> None:
         self.history.breaches += check_settled(self)
+
+    def _check_returned(self) -> None:
+        self.history.breaches += check_returned(self)
 
     def _check_healed(self) -> None:
         self.history.breaches += check_healed(self)
