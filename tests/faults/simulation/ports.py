@@ -247,6 +247,7 @@ class LedgerSteps:
         self.orders = LedgerPart(gate, "orders", ledger.orders)
         self.state = LedgerPart(gate, "state", ledger.state)
         self.archive = LedgerPart(gate, "archive", ledger.archive)
+        self.positions = LedgerPart(gate, "positions", ledger.positions)
         self.queries = LedgerPart(gate, "queries", ledger.queries)
 
 
