@@ -80,6 +80,7 @@ class Api(Section):
     """The control API's server and keys."""
 
     threads: Annotated[int, Field(ge=4, le=256)] = 16
+    streams: Annotated[int, Field(ge=1, le=256)] = 32
     max_body_bytes: Annotated[int, Field(ge=1024)] = 16384
     key: SecretStr = SecretStr("")
     keys_file: str = ""

@@ -32,6 +32,7 @@ def build_desk(worker: str, engine: Engine | None = None) -> Desk:
     return Desk(
         engine=engine,
         queries=ledger.queries,
+        operator=ledger.operator,
         account=AccountQueries(ledger),
         dispatcher=CeleryDispatcher(),
         schedule=RedBeatSchedule(),

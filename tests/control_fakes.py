@@ -361,6 +361,7 @@ def make_bench(settings: Settings, keys: KeyRing | None = None) -> Bench:
     desk = Desk(
         engine=engine,
         queries=breakable.queries,
+        operator=breakable.operator,
         account=AccountQueries(ledger),
         dispatcher=dispatcher,
         schedule=schedule,

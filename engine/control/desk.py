@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from engine.control.operator_port import OperatorReads
 from engine.domain.account_history import Commitments, EquityAt
 from engine.domain.alerts import AlertRecord
 from engine.domain.cycle import CycleReport
 from engine.domain.model import Fill, OrderStatus, Value
+from engine.domain.spans import StepSpan
 from engine.domain.views import (
     AuditEntry,
     AuditRow,
@@ -45,6 +47,10 @@ class Queries(Protocol):
 
     def cycle(self, cycle_id: str) -> CycleDetail:
         """One cycle whole. Raises NotFound."""
+        ...
+
+    def steps(self, cycle_id: str) -> tuple[StepSpan, ...]:
+        """The steps of a cycle on its time axis. Raises NotFound."""
         ...
 
     def current_cycle(self) -> CycleProgress | None:
@@ -214,12 +220,28 @@ class RecentRates:
         return rates
 
 
+class LastSteps:
+    """The steps of the last closed cycle, read once."""
+
+    def __init__(self) -> None:
+        self._known: tuple[str, tuple[StepSpan, ...]] | None = None
+
+    def get(self, queries: Queries, last: CycleReport) -> tuple[StepSpan, ...]:
+        """The steps of `last`. Raises LedgerUnavailable."""
+        known = self._known
+        if known is None or known[0] != last.cycle_id:
+            known = (last.cycle_id, queries.steps(last.cycle_id))
+            self._known = known
+        return known[1]
+
+
 @dataclass(frozen=True)
 class Desk:
     """Everything the controls may use."""
 
     engine: Engine
     queries: Queries
+    operator: OperatorReads
     account: AccountView
     dispatcher: Dispatcher
     schedule: BeatSchedule
@@ -228,3 +250,4 @@ class Desk:
     reconcile: Reconcile
     switch: Switch = field(default_factory=Switch)
     recent_rates: RecentRates = field(default_factory=RecentRates)
+    last_steps: LastSteps = field(default_factory=LastSteps)

@@ -8,10 +8,20 @@ from typing import Literal
 
 import msgspec
 
-from engine.domain.cycle import CycleReport, Stage, Trigger
+from engine.control.operator_documents import Market
+from engine.domain.cycle import (
+    BatchCounts,
+    CycleReport,
+    OrderCounts,
+    SignalCounts,
+    Stage,
+    SymbolCounts,
+    Trigger,
+)
 from engine.domain.ledger_values import DerivedCause, Latch
 from engine.domain.model import TradingState, Value
 from engine.domain.risk import LimitUsage
+from engine.domain.spans import StepSpan
 
 Schedule = Literal["running", "stopped"]
 Mode = Literal["paper", "live"]
@@ -99,6 +109,7 @@ class Progress(Value, frozen=True, kw_only=True):
     orders_done: int
     cutoff_at: datetime
     deadline_at: datetime
+    steps: tuple[StepSpan, ...]
 
 
 class CurrentCycle(Value, frozen=True, kw_only=True):
@@ -107,8 +118,14 @@ class CurrentCycle(Value, frozen=True, kw_only=True):
     cycle_id: str
     epoch: int | None
     trigger: Trigger
+    scheduled_at: datetime
     started_at: datetime
     dry_run: bool
+    config_hash: str
+    symbols: SymbolCounts
+    batches: BatchCounts
+    signals: SignalCounts
+    orders: OrderCounts
     progress: Progress
 
 
@@ -189,6 +206,7 @@ class Status(Value, frozen=True, kw_only=True):
     mode: Mode
     simulated: bool
     market_time: datetime | None
+    market: Market
     schedule: Schedule
     trading_state: TradingState
     state: StateStory
@@ -199,12 +217,15 @@ class Status(Value, frozen=True, kw_only=True):
     next_cycle_at: datetime | None
     current_cycle: CurrentCycle | None
     last_cycle: CycleReport | None
+    last_cycle_steps: tuple[StepSpan, ...]
     workers: tuple[WorkerState, ...]
     beat: BeatState
     queues: dict[str, int]
     services: dict[str, ServiceState]
     portfolio: PortfolioState | None
     performance: RecentPerformance
+    alerts_open: int
+    flower_url: str | None
 
 
 class Check(Value, frozen=True, kw_only=True):

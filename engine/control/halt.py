@@ -6,6 +6,7 @@ from functools import partial
 
 from engine.control.desk import Desk
 from engine.control.documents import Confirmation, Halted, Resumed
+from engine.control.operator_documents import Reduced
 from engine.control.parallel import Outcome, in_parallel
 from engine.domain.messages import HaltAnswer
 from engine.domain.model import TradingState
@@ -49,6 +50,23 @@ def halt(desk: Desk, reason: str, actor: str, *, cancel_open: bool) -> Halted:
         cancelled=answer.cancelled if isinstance(answer, HaltAnswer) else (),
         failed=answer.failed if isinstance(answer, HaltAnswer) else (),
     )
+
+
+def reduce(desk: Desk, reason: str, actor: str) -> Reduced:
+    """Let only orders that shrink a position leave; raises Refused where that would raise it."""
+    states = desk.engine.ledger.state
+    with desk.switch.writing:
+        before = states.read()
+        if RANK[before.operator] < RANK[TradingState.REDUCING]:
+            raise Refused("the trading state is HALTED; POST /resume raises it")
+        changed = before.operator is not TradingState.REDUCING
+        state = before
+        if changed:
+            now = desk.engine.clock.now()
+            state = states.set_operator(TradingState.REDUCING, reason, actor, now)
+    if changed:
+        log.warning("reduced", reason=reason, actor=actor)
+    return Reduced(trading_state=state.effective, operator=state.operator, changed=changed)
 
 
 def resume(desk: Desk, target: TradingState, reason: str, actor: str) -> Resumed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 
 from engine.control.desk import Desk
 from engine.domain import risk
@@ -24,10 +25,25 @@ def limits_used(
         symbol: fact.stop_price for symbol, fact in facts.items() if fact.stop_price is not None
     }
     committed = desk.account.commitments(at)
-    return risk.usage(
+    limits = decision_limits(desk.engine.settings).risk
+    used = risk.usage(
         snapshot,
-        decision_limits(desk.engine.settings).risk,
+        limits,
         open_orders=committed.open_orders,
         entry_stops=stops,
         orders_last_minute=committed.orders_last_minute,
     )
+    return (*used, *_largest_position(snapshot, limits.max_position_size_pct))
+
+
+def _largest_position(snapshot: PortfolioSnapshot, limit: Decimal) -> tuple[LimitUsage, ...]:
+    """The position that is nearest to the bound on one symbol; none without equity or positions."""
+    held = max(snapshot.positions, key=lambda position: position.value, default=None)
+    if held is None or snapshot.equity <= 0:
+        return ()
+    used = (held.value / snapshot.equity).quantize(risk.SHARE_PLACES)
+    effect = f"no further entry in {held.symbol}"
+    row = LimitUsage(
+        name="max_position_size_pct", used=used, limit=limit, unit="of equity", effect=effect
+    )
+    return (row,)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from engine.domain.model import OrderStatus
+from engine.domain.model import OrderStatus, Verdict
 
 MAX_PAGE = 500
 MAX_WAIT_S = 110
@@ -15,6 +15,7 @@ PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 
 Symbol = Annotated[str, Meta(min_length=1, max_length=64, pattern=PRINTABLE)]
 Reason = Annotated[str, Meta(min_length=1, max_length=500, pattern=PRINTABLE)]
+Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=PRINTABLE)]
 Limit = Annotated[int, Meta(ge=1, le=MAX_PAGE)]
 Cursor = Annotated[str, Meta(pattern=r"^[0-9]{1,18}$")]
 Window = Annotated[str, Meta(pattern=r"^(all|[1-9][0-9]{0,3}[hd])$")]
@@ -49,6 +50,49 @@ class ResumeBody(_Request, frozen=True, kw_only=True):
 
     state: Literal["ACTIVE", "REDUCING"]
     reason: Reason
+
+
+class ReduceBody(_Request, frozen=True, kw_only=True):
+    """`POST /reduce`."""
+
+    reason: Reason
+
+
+class CloseBody(_Request, frozen=True, kw_only=True):
+    """`POST /positions/{symbol}/close`."""
+
+    reason: Reason = "closed by hand"
+
+
+class AdoptBody(_Request, frozen=True, kw_only=True):
+    """`POST /positions/{symbol}/adopt`: the id of a configured strategy."""
+
+    strategy: Name
+
+
+class PageQuery(_Request, frozen=True, kw_only=True):
+    """A page of a list."""
+
+    limit: Limit = 50
+    before: Cursor | None = None
+
+
+class DecisionsQuery(_Request, frozen=True, kw_only=True):
+    """`GET /decisions`."""
+
+    cycle: Name | None = None
+    symbol: Symbol | None = None
+    verdict: Verdict | None = None
+    limit: Limit = 50
+    before: Cursor | None = None
+
+
+class AlertsQuery(_Request, frozen=True, kw_only=True):
+    """`GET /alerts`: those that are open, or all."""
+
+    state: Literal["open", "all"] = "all"
+    limit: Limit = 50
+    before: Cursor | None = None
 
 
 class CyclesQuery(_Request, frozen=True, kw_only=True):

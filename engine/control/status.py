@@ -20,6 +20,7 @@ from engine.control.documents import (
 )
 from engine.control.lifecycle import next_cycle_at, schedule_word
 from engine.control.limits import limits_used
+from engine.control.operator_documents import Market
 from engine.control.signs import Signs, read_signs
 from engine.domain.cycle import CycleReport
 from engine.domain.ledger_values import LedgerState
@@ -41,6 +42,7 @@ def status(desk: Desk) -> Status:
     latest = last if current is None else current.report
     snapshot = desk.engine.ledger.state.last_snapshot()
     signs = read_signs(desk)
+    rates = desk.recent_rates.get(desk.queries, last.cycle_id if last else "", now)
     return Status(
         service="trading-engine",
         version=VERSION,
@@ -48,6 +50,7 @@ def status(desk: Desk) -> Status:
         mode=settings.trading_engine.mode,
         simulated=is_simulated(settings, latest),
         market_time=market_time(current, last),
+        market=market(desk, latest, last),
         schedule=schedule_word(running=state.schedule_running),
         trading_state=state.effective,
         state=_story(state),
@@ -63,13 +66,22 @@ def status(desk: Desk) -> Status:
         next_cycle_at=_next(desk, state, signs, last),
         current_cycle=None if current is None else _current(current),
         last_cycle=last,
+        last_cycle_steps=() if last is None else desk.last_steps.get(desk.queries, last),
         workers=signs.workers,
         beat=signs.beat,
         queues=signs.queues,
         services=signs.services,
         portfolio=None if snapshot is None else portfolio_state(snapshot),
-        performance=recent(desk.recent_rates.get(desk.queries, last.cycle_id if last else "", now)),
+        performance=recent(rates),
+        alerts_open=rates.alerts_open,
+        flower_url=flower_url(settings),
     )
+
+
+def flower_url(settings: Settings) -> str | None:
+    """Where a browser on this machine finds Flower."""
+    flower = settings.flower
+    return f"http://{flower.host}:{flower.port}/" if flower.enabled else None
 
 
 def is_simulated(settings: Settings, latest: CycleReport | None) -> bool:
@@ -80,6 +92,28 @@ def is_simulated(settings: Settings, latest: CycleReport | None) -> bool:
     if latest is None or latest.market_time is None:
         return False
     return abs(latest.market_time - latest.started_at) > LIVE_CLOCK
+
+
+def market(desk: Desk, latest: CycleReport | None, last: CycleReport | None) -> Market:
+    """The market's clock as the latest cycles saw it."""
+    settings = desk.engine.settings
+    feed = settings.services.market_data
+    seen = latest if latest is not None and latest.market_time is not None else last
+    simulated = is_simulated(settings, seen)
+    time = None if seen is None else seen.market_time
+    return Market(
+        clock=None if time is None else ("replay" if simulated else "live"),
+        time=time,
+        feed=feed.url or feed.feed,
+        simulated=simulated,
+        speed=_speed(settings) if simulated else None,
+    )
+
+
+def _speed(settings: Settings) -> float | None:
+    """Market seconds a wall second while the schedule runs; None for a clock moved by hand."""
+    moved = settings.services.market_data.candles_per_cycle * settings.trading_engine.timeframe_s
+    return moved / settings.trading_engine.cycle_interval if moved else None
 
 
 def market_time(current: CycleProgress | None, last: CycleReport | None) -> datetime | None:
@@ -150,8 +184,14 @@ def _current(progress: CycleProgress) -> CurrentCycle:
         cycle_id=report.cycle_id,
         epoch=report.epoch,
         trigger=report.trigger,
+        scheduled_at=report.scheduled_at,
         started_at=report.started_at,
         dry_run=report.dry_run,
+        config_hash=report.config_hash,
+        symbols=report.symbols,
+        batches=report.batches,
+        signals=report.signals,
+        orders=report.orders,
         progress=Progress(
             stage=progress.stage,
             batches_reported=progress.batches_reported,
@@ -160,5 +200,6 @@ def _current(progress: CycleProgress) -> CurrentCycle:
             orders_done=progress.orders_done,
             cutoff_at=progress.cutoff_at,
             deadline_at=progress.deadline_at,
+            steps=progress.steps,
         ),
     )

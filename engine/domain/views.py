@@ -27,6 +27,7 @@ from engine.domain.model import (
     Signal,
     Value,
 )
+from engine.domain.spans import StepSpan
 
 T = TypeVar("T")
 
@@ -49,6 +50,7 @@ class BatchView(Value, frozen=True, kw_only=True):
     reported_at: datetime | None
     failed: str
     step_seconds: dict[str, float]
+    began_at: datetime | None = None
 
 
 class SignalView(Value, frozen=True, kw_only=True):
@@ -87,6 +89,11 @@ class CycleDetail(Value, frozen=True, kw_only=True):
     signal_list: tuple[SignalView, ...]
     decisions: tuple[RiskDecision, ...]
     order_ids: tuple[str, ...]
+    request: str
+    cutoff_at: datetime
+    deadline_at: datetime
+    steps: tuple[StepSpan, ...]
+    order_list: tuple[OrderRow, ...]
 
 
 class CycleProgress(Value, frozen=True, kw_only=True):
@@ -100,6 +107,7 @@ class CycleProgress(Value, frozen=True, kw_only=True):
     orders_done: int
     cutoff_at: datetime
     deadline_at: datetime
+    steps: tuple[StepSpan, ...] = ()
 
 
 class OrderRow(Value, frozen=True, kw_only=True):
@@ -119,6 +127,8 @@ class OrderRow(Value, frozen=True, kw_only=True):
     strategy: str
     exit_reason: str
     why: str
+    binding_rule: str = ""
+    confidence: float = 0.0
 
 
 class Transition(Value, frozen=True, kw_only=True):
@@ -140,6 +150,7 @@ class OrderStory(Value, frozen=True, kw_only=True):
     decision: RiskDecision | None
     transitions: tuple[Transition, ...]
     fills: tuple[Fill, ...]
+    batch: int | None = None
 
 
 class Rates(Value, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from engine.ledger.migration import migrate
 from engine.ledger.order_rows import OrderRows
 from engine.ledger.position_rows import PositionRows
 from engine.ledger.queries import LedgerQueries
+from engine.ledger.queries_operator import OperatorQueries
 from engine.ledger.records import insert_new
 from engine.ledger.schema import account, allocations, cycles, outcomes, signals
 from engine.ledger.state_rows import StateRows
@@ -47,6 +48,7 @@ class SqlLedger:
         self.archive = ArchiveRows(connections)
         self.positions = PositionRows(connections)
         self.queries = LedgerQueries(connections)
+        self.operator = OperatorQueries(connections)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -8,16 +8,17 @@ from engine.domain.model import Order, Side
 from engine.ledger.records import ORDER_COLUMNS, order_of
 from engine.ledger.schema import orders
 
+ORDER_OF_CYCLE = (
+    orders.c.side != Side.SELL,
+    orders.c.confidence.desc(),
+    orders.c.symbol,
+    orders.c.strategy,
+    orders.c.number,
+)
 OF_CYCLE = (
     select(*ORDER_COLUMNS)
     .where(orders.c.cycle_id == bindparam("cycle_id"))
-    .order_by(
-        orders.c.side != Side.SELL,
-        orders.c.confidence.desc(),
-        orders.c.symbol,
-        orders.c.strategy,
-        orders.c.number,
-    )
+    .order_by(*ORDER_OF_CYCLE)
 )
 BY_ID = select(*ORDER_COLUMNS).where(orders.c.client_order_id == bindparam("client_order_id"))
 

