@@ -77,7 +77,7 @@ class StateRow(Value, frozen=True, kw_only=True):
 
 
 class AlertRow(Value, frozen=True, kw_only=True):
-    """An alert; `runbook` names the section of the operations guide about it."""
+    """An alert; `effect` is what follows, `runbook` the section of the operations guide."""
 
     alert_id: str
     key: str
@@ -89,6 +89,7 @@ class AlertRow(Value, frozen=True, kw_only=True):
     resolved_at: datetime | None
     acknowledged_at: datetime | None
     acknowledged_by: str
+    effect: str
     runbook: str
 
 
@@ -148,8 +149,8 @@ class Trace(Value, frozen=True, kw_only=True):
 class DecisionCandles(Value, frozen=True, kw_only=True):
     """The candles that a decision was made on, up to the one that opened at `candle_time`.
 
-    `source` says where they are from: `decision` (kept with it, exact) or `cache` (the same
-    closed candles as the cache holds them now; its window may begin later).
+    `source` says where they are from: `ledger` (kept when they were decided on) or `cache` (closed
+    candles as the cache holds them now; its window may begin later).
     """
 
     symbol: str

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, and_, func, select, update
 
+from engine.domain.alerts import kind_of
 from engine.domain.cycle import Stage
 from engine.domain.model import RiskDecision, Verdict
 from engine.domain.operator_views import (
@@ -253,6 +254,11 @@ def _alert_row(row: AnyRow) -> AlertRow:
     fields = {
         name: getattr(row, name)
         for name in AlertRow.__struct_fields__
-        if name not in {"alert_id", "runbook"}
+        if name not in {"alert_id", "effect", "runbook"}
     }
-    return AlertRow(**fields, alert_id=str(row.number), runbook=f"{RUNBOOK}#{row.name}")
+    return AlertRow(
+        **fields,
+        alert_id=str(row.number),
+        effect=kind_of(row.name).effect,
+        runbook=f"{RUNBOOK}#{row.name}",
+    )

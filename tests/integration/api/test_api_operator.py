@@ -20,6 +20,7 @@ from tests.factories import make_candles
 from tests.ledger_world import World, entry, verdict
 
 DAY = timedelta(days=1)
+HOUR_MS = 3_600_000
 
 
 class Cached:
@@ -226,20 +227,21 @@ def test_the_candles_of_an_order_end_with_the_one_it_was_decided_on(
 ) -> None:
     made = make_bench(settings)
     world = World(made.ledger, made.clock.at)
-    series = make_candles([100.0 + index for index in range(60)])
-    decided = int(series.time[39])
-    order = world.trade(entry(candle_time=decided))
-    cache = cast("Any", Cached(series))
-    object.__setattr__(made.desk.engine, "cache", cache)
-    shown = made.get(f"/orders/{order.client_order_id}/candles").json
+    order = world.trade(entry())
+    decided = order.candle_time
+    series = make_candles([100.0 + index for index in range(60)], end=decided + 20 * HOUR_MS)
+    object.__setattr__(made.desk.engine, "cache", cast("Any", Cached(series)))
+    path = f"/orders/{order.client_order_id}/candles"
+    shown = made.get(path).json
     assert shown["candle_time"] == decided == shown["candles"]["time"][-1]
     assert len(shown["candles"]["close"]) == 40
     assert (shown["source"], shown["timeframe_s"]) == ("cache", 3600)
-    [row] = made.get("/decisions").json["items"]
-    assert made.get(f"/decisions/{row['decision_id']}/candles").json == shown
     object.__setattr__(made.desk.engine, "cache", cast("Any", Cached(series.tail(5))))
-    gone = made.get(f"/orders/{order.client_order_id}/candles")
-    assert gone.status_code == 404
+    assert made.get(path).status_code == 404
+    made.ledger.archive.keep("1h", 3600, {"BTC/USD": series})
+    kept = made.get(path).json
+    assert kept["source"] == "ledger"
+    assert kept["candles"] == shown["candles"]
     made.ledger.dispose()
 
 
