@@ -228,7 +228,7 @@ def test_the_candles_of_an_order_end_with_the_one_it_was_decided_on(
     made = make_bench(settings)
     world = World(made.ledger, made.clock.at)
     order = world.trade(entry())
-    decided = order.candle_time
+    decided = int(order.market_time.timestamp() * 1000) - HOUR_MS
     series = make_candles([100.0 + index for index in range(60)], end=decided + 20 * HOUR_MS)
     object.__setattr__(made.desk.engine, "cache", cast("Any", Cached(series)))
     path = f"/orders/{order.client_order_id}/candles"
