@@ -171,11 +171,12 @@ class Quality(Section):
 
 
 class StoplossGuard(Section):
-    """After `stops` stop-outs within the window a symbol is locked for entries."""
+    """After `stops` stop-outs within the window a symbol, or all, are locked for entries."""
 
     stops: Count = 4
     window_candles: Count = 24
     lock_candles: Count = 4
+    locks: Literal["symbol", "all"] = "symbol"
 
 
 class Risk(Section):

@@ -98,19 +98,21 @@ class Memory:
 
     def _facts(self, symbol: str, now: datetime) -> SymbolFacts:
         past = self._past.get(symbol)
-        if past is None:
-            return SymbolFacts(symbol=symbol)
         guard = self._limits.risk.stoploss_guard
         window = timedelta(
             seconds=(guard.window_candles + guard.lock_candles) * self._limits.timeframe_s
         )
+        own = [] if past is None else past.orders
+        stops = _stop_exits(self.placed if guard.locks_all else own, now - window)
+        if past is None:
+            return SymbolFacts(symbol=symbol, stop_exits_at=stops)
         targets = [each.target_price for each in past.entries if each.target_price is not None]
         return SymbolFacts(
             symbol=symbol,
             owner=past.entries[-1].strategy if past.entries else None,
             last_exit_at=past.last_exit_at,
             orders_last_hour=_count_since(past.orders, now - HOUR),
-            stop_exits_at=_stop_exits(past.orders, now - window),
+            stop_exits_at=stops,
             strategy_orders_today=_filled_today(past.orders, now),
             disabled_strategies=tuple(sorted(past.disabled)),
             position_fill_id=past.last_fill_id,

@@ -28,11 +28,20 @@ class QualityLimits(Value, frozen=True, kw_only=True):
 
 
 class GuardLimits(Value, frozen=True, kw_only=True):
-    """After `stops` stop-outs within `window_candles` a symbol is locked for `lock_candles`."""
+    """After `stops` stop-outs within `window_candles` entries are locked for `lock_candles`.
+
+    `locks` `symbol`: a symbol's own stop-outs lock it; `all`: those of any symbol lock them all.
+    """
 
     stops: int
     window_candles: int
     lock_candles: int
+    locks: str = "symbol"
+
+    @property
+    def locks_all(self) -> bool:
+        """Whether stop-outs of the whole account count, for every symbol."""
+        return self.locks == "all"
 
 
 class RiskLimits(Value, frozen=True, kw_only=True):

@@ -106,15 +106,17 @@ def cooldown_candles(facts: SymbolFacts, limits: Limits, market_time: datetime) 
 
 
 def stoploss_guard(facts: SymbolFacts, limits: Limits, market_time: datetime) -> Allowance:
-    """Too many stop-outs within the window lock the symbol for a while after the last of them."""
+    """Too many stop-outs within the window lock entries for a while after the last of them.
+
+    Of the symbol or of all: the facts list those that count.
+    """
     rule, guard = "stoploss_guard", limits.risk.stoploss_guard
     until = _locked_until(facts.stop_exits_at, guard, limits.timeframe_s)
     if until is None or market_time >= until:
         return passes(rule)
     left_s = (until - market_time).total_seconds()
-    return refuses(
-        rule, f"{guard.stops} stops within {guard.window_candles} candles, {left_s:.0f} s left"
-    )
+    counted = f"{guard.stops} stops{' of any symbol' if guard.locks_all else ''}"
+    return refuses(rule, f"{counted} within {guard.window_candles} candles, {left_s:.0f} s left")
 
 
 def max_orders_per_symbol_per_hour(facts: SymbolFacts, limits: RiskLimits) -> Allowance:

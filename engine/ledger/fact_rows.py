@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, func, or_, select
 
 from engine.domain.cycle import AllocationFacts, Attempt, SymbolFacts
@@ -39,15 +40,42 @@ class Past:
 
 
 def symbol_facts(
-    connection: Connection, symbols: Sequence[str], market_time: datetime, stops_since: datetime
+    connection: Connection,
+    symbols: Sequence[str],
+    market_time: datetime,
+    stops_since: datetime,
+    *,
+    all_stops: bool = False,
 ) -> dict[str, SymbolFacts]:
     """The past of each symbol. Stop-outs are listed from `stops_since` on (market time).
+
+    `all_stops` lists those of every symbol for each.
 
     An order that is being sent counts as doubtful too: while symbols are judged, no order of
     their own cycle exists yet, so it belongs to an earlier one.
     """
     past = _past(connection, symbols, market_time, stops_since)
-    return {symbol: _facts_of(symbol, past, market_time, stops_since) for symbol in symbols}
+    found = {symbol: _facts_of(symbol, past, market_time, stops_since) for symbol in symbols}
+    if not all_stops:
+        return found
+    stops = _stops_of_all(connection, stops_since, market_time)
+    return {
+        symbol: msgspec.structs.replace(facts, stop_exits_at=stops)
+        for symbol, facts in found.items()
+    }
+
+
+def _stops_of_all(connection: Connection, since: datetime, until: datetime) -> tuple[datetime, ...]:
+    chosen = (
+        select(orders.c.market_time)
+        .where(
+            orders.c.market_time.between(since, until),
+            orders.c.exit_reason == STOP,
+            orders.c.has_fill,
+        )
+        .order_by(orders.c.market_time)
+    )
+    return tuple(connection.execute(chosen).scalars())
 
 
 def _past(

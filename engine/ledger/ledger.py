@@ -43,6 +43,7 @@ class SqlLedger:
             max_sends=settings.timing.max_sends_per_order,
             max_repeats=risk.max_repeats_per_day,
             guard_window_s=candles * settings.trading_engine.timeframe_s,
+            guards_all=guard.locks == "all",
         )
         self.state = StateRows(connections)
         self.archive = ArchiveRows(connections)

@@ -72,8 +72,9 @@ TERMS = (
 class OrderRows(EventRows):
     """OrderLedger over SQL.
 
-    `guard_window_s` is how far back (market time) stop-outs are told; `max_repeats` after how
-    many filled orders of a side in a market day a strategy is disabled for a symbol.
+    `guard_window_s` is how far back (market time) stop-outs are told, `guards_all` whether those of
+    every symbol are; `max_repeats` after how many filled orders of a side in a market day a
+    strategy is disabled for a symbol.
     """
 
     def __init__(
@@ -83,16 +84,18 @@ class OrderRows(EventRows):
         max_sends: int,
         max_repeats: int,
         guard_window_s: float,
+        guards_all: bool = False,
     ) -> None:
         super().__init__(connections, max_repeats)
         self._max_sends = max_sends
         self._guard_window = timedelta(seconds=guard_window_s)
+        self._guards_all = guards_all
 
     def symbol_facts(self, symbols: Sequence[str], market_time: datetime) -> dict[str, SymbolFacts]:
         """The past of each symbol, for the per-symbol rules."""
         since = market_time - self._guard_window
         with self._connections.read() as connection:
-            return symbol_facts(connection, symbols, market_time, since)
+            return symbol_facts(connection, symbols, market_time, since, all_stops=self._guards_all)
 
     def allocate(
         self,

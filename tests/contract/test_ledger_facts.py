@@ -10,6 +10,8 @@ import pytest
 from engine.domain.cycle import SymbolFacts
 from engine.domain.model import OrderStatus
 from engine.errors import Refused
+from engine.ledger.ledger import SqlLedger, open_ledger
+from engine.settings import Settings, StoplossGuard
 from tests.factories import make_exit
 from tests.ledger_world import World, answer, entry, fill_event, order_event
 
@@ -163,6 +165,22 @@ def test_stop_outs_are_told_as_far_back_as_the_guard_looks(world: World) -> None
     assert facts(world).stop_exits_at == (first.market_time,)
     world.now += timedelta(seconds=1)
     assert facts(world).stop_exits_at == ()
+
+
+def test_a_guard_of_all_symbols_is_told_the_stop_outs_of_all(
+    ledger: SqlLedger, ledger_settings: Settings
+) -> None:
+    guard = StoplossGuard(locks="all")
+    risk = ledger_settings.risk.model_copy(update={"stoploss_guard": guard})
+    shared = open_ledger(ledger_settings.model_copy(update={"risk": risk}))
+    world = World(shared)
+    world.trade(entry())
+    stop = world.trade(make_exit())
+    for symbol in (SYMBOL, "OTHER/USD"):
+        assert facts(world, symbol).stop_exits_at == (stop.market_time,)
+    own = ledger.orders.symbol_facts([SYMBOL, "OTHER/USD"], world.now)
+    assert own["OTHER/USD"].stop_exits_at == ()
+    shared.dispose()
 
 
 def test_filled_orders_of_the_market_day_are_counted_by_strategy_and_side(world: World) -> None:

@@ -133,6 +133,20 @@ def test_a_loss_of_the_account_latches_for_the_rest(tmp_path: Path) -> None:
     assert denied[-1]["binding_rule"] == "trading_state"
 
 
+@pytest.mark.parametrize("locks", ["symbol", "all"])
+def test_a_stop_out_of_one_symbol_can_lock_the_others(tmp_path: Path, locks: str) -> None:
+    """A is stopped out in its second candle; B breaks out two candles later."""
+    first = flat_then(BREAKOUT, (102, 103, 102, 103), (103, 103, 95, 96), *[(96,) * 4] * 4)
+    late = flat_then(BREAKOUT, (102, 104, 102, 104), (104, 106, 104, 105), before=24)
+    path = write(tmp_path / "a.parquet", {"A/USD": first, "B/USD": late})
+    options = ("--strategy", "donchian", "--param", "entry=3", "exit=2", "--stop", "fraction=0.03")
+    guard = f'{{"stops": 1, "window_candles": 24, "lock_candles": 9, "locks": "{locks}"}}'
+    environ = {"QUALITY__FROZEN_CANDLES": "99", "RISK__STOPLOSS_GUARD": guard}
+    lines = replayed(path, *options, environ=environ).runner.record.lines
+    decided = [line for line in lines if line["kind"] == "decision" and line["symbol"] == "B/USD"]
+    assert (decided[0]["binding_rule"] == "stoploss_guard") is (locks == "all")
+
+
 def test_without_limits_nothing_latches(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", {"A/USD": waves(3, 400)})
     environ = {"RISK__MAX_DRAWDOWN": "0.0001"}
