@@ -39,7 +39,10 @@ def create_api(desk: Desk, keys: KeyRing | None = None) -> Flask:
     """The app over `desk`. Raises ConfigError when it is bound off loopback without a key."""
     settings = desk.engine.settings
     if keys is None:
-        keys = KeyRing.from_settings(settings.api.key.get_secret_value(), settings.api.keys_file)
+        mine = settings.api
+        keys = KeyRing.from_settings(
+            mine.key.get_secret_value(), mine.keys_file, mine.read_key.get_secret_value()
+        )
     app = web.create_app(
         name="trading_engine",
         title="Trading engine",

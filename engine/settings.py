@@ -83,6 +83,7 @@ class Api(Section):
     streams: Annotated[int, Field(ge=1, le=256)] = 32
     max_body_bytes: Annotated[int, Field(ge=1024)] = 16384
     key: SecretStr = SecretStr("")
+    read_key: SecretStr = SecretStr("")
     keys_file: str = ""
 
 

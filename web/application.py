@@ -118,7 +118,10 @@ def _request_metrics(registry: CollectorRegistry) -> Callable[[int, float], None
         "http_requests", "Requests answered.", ["method", "route", "status"], registry=registry
     )
     duration = Histogram(
-        "http_request_seconds", "Seconds to an answer.", ["method", "route"], registry=registry
+        "http_request_duration_seconds",
+        "Seconds to an answer.",
+        ["method", "route"],
+        registry=registry,
     )
 
     def observe(status: int, seconds: float) -> None:

@@ -46,12 +46,18 @@ class KeyRing:
         return cls((Key(name, frozenset(SCOPES), _digest(key)),))
 
     @classmethod
-    def from_settings(cls, key: str, keys_file: str = "") -> Self:
+    def from_settings(cls, key: str, keys_file: str = "", read_key: str = "") -> Self:
         """The single key, if any, and those of a YAML list of {name, scopes, key | key_sha256}.
 
-        Raises ConfigError with one line per fault of the file.
+        `read_key` is one more that may only read. Raises ConfigError with one line per fault of
+        the file, and where there is a read key alone: nobody could halt such a server.
         """
-        return cls(cls.single(key).keys + (read_keys(keys_file) if keys_file else ()))
+        known = cls.single(key).keys + (read_keys(keys_file) if keys_file else ())
+        if not read_key:
+            return cls(known)
+        if not known:
+            raise ConfigError(["api.read_key: set api.key or api.keys_file too: it may only read"])
+        return cls((*known, Key("read_key", frozenset[Scope]({"read"}), _digest(read_key))))
 
     def __bool__(self) -> bool:
         return bool(self.keys)

@@ -24,6 +24,7 @@ from engine.domain.views import (
     AuditRow,
     CycleDetail,
     CycleProgress,
+    DecisionTally,
     OrderRow,
     OrderStory,
     Page,
@@ -73,6 +74,10 @@ class Queries(Protocol):
 
     def alerts_since(self, since: datetime) -> tuple[AlertRecord, ...]:
         """Alerts that are open, and those resolved after `since`; the oldest first."""
+        ...
+
+    def decisions_after(self, number: int) -> DecisionTally:
+        """Decisions of closed cycles beyond `number`, by verdict and rule."""
         ...
 
     def rates(self, since: datetime) -> Rates:

@@ -166,7 +166,13 @@ class Rates(Value, frozen=True, kw_only=True):
     orders_filled: int
     orders_by_status: dict[str, int]
     step_seconds: dict[str, float]
-    alerts_open: int
+
+
+class DecisionTally(Value, frozen=True, kw_only=True):
+    """Decisions by (verdict, binding rule) up to `number`, the cursor of the next reading."""
+
+    counts: dict[tuple[str, str], int]
+    number: int
 
 
 class StoredAnswer(Value, frozen=True, kw_only=True):

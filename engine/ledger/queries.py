@@ -19,6 +19,7 @@ from engine.domain.views import (
     BatchView,
     CycleDetail,
     CycleProgress,
+    DecisionTally,
     OrderRow,
     OrderStory,
     Page,
@@ -48,13 +49,13 @@ from engine.ledger.order_views import (
 )
 from engine.ledger.records import load, order_of, texts, upsert
 from engine.ledger.schema import (
-    alerts,
     audit_log,
     cycles,
     idempotent_requests,
     orders,
     signals,
 )
+from engine.ledger.tally_rows import decisions_after
 
 IDEMPOTENT_FOR = timedelta(hours=24)
 MAX_DURATIONS = 500
@@ -169,6 +170,11 @@ class LedgerQueries:
         with self._connections.read() as connection:
             return alerts_since(connection, since)
 
+    def decisions_after(self, number: int) -> DecisionTally:
+        """Decisions of closed cycles beyond `number`, by verdict and rule."""
+        with self._connections.read() as connection:
+            return decisions_after(connection, number)
+
     def rates(self, since: datetime) -> Rates:
         """Counts and durations of what happened since then (wall time)."""
         recent = cycles.c.started_at >= since
@@ -197,7 +203,6 @@ class LedgerQueries:
                 orders_filled=one(submitted.where(orders.c.has_fill)),
                 orders_by_status=counts(orders.c.status),
                 step_seconds={} if row is None else live_report(connection, row).step_seconds,
-                alerts_open=one(select(func.count()).where(alerts.c.resolved_at.is_(None))),
             )
 
     def idempotent(self, key: str, body_hash: str, now: datetime) -> StoredAnswer | None:

@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 PARTS: dict[str, dict[str, Any]] = COMPOSE["services"]
+OBSERVING = {name for name, part in PARTS.items() if part.get("profiles") == ["observability"]}
 SERVICES = ("market-data", "strategy-engine", "portfolio", "execution", "monitoring")
 KEY = "k" * 43
 PATIENCE_S = 30
@@ -102,7 +103,9 @@ def test_every_part_is_named_as_documented() -> None:
     assert set(PARTS) == {
         *("trading-engine", "redis", "postgres", "migrate", *SERVICES),
         *("worker", "upkeep", "beat", "flower"),
+        *("prometheus", "grafana"),
     }
+    assert {"prometheus", "grafana"} == OBSERVING
 
 
 def test_no_secret_stands_in_the_file() -> None:
@@ -120,12 +123,31 @@ def test_without_an_env_file_one_clear_line_says_what_to_do() -> None:
     assert messages == {"is not set; run ./dev compose-env first"}
 
 
-def test_only_api_and_flower_are_published_and_on_loopback() -> None:
+def test_only_what_operators_open_is_published_and_on_loopback() -> None:
     published = {name: part["ports"] for name, part in PARTS.items() if "ports" in part}
     assert published == {
         "trading-engine": ["127.0.0.1:8001:8001"],
         "flower": ["127.0.0.1:5555:5555"],
+        "prometheus": ["127.0.0.1:9090:9090"],
+        "grafana": ["127.0.0.1:3000:3000"],
     }
+
+
+def test_prometheus_gets_a_key_that_may_only_read() -> None:
+    assert set(PARTS["prometheus"]["environment"]) == {"READ_KEY"}
+    key = PARTS["prometheus"]["environment"]["READ_KEY"]
+    assert PARTS["trading-engine"]["environment"]["API__READ_KEY"] == key
+    assert key != PARTS["trading-engine"]["environment"]["TRADING_ENGINE_API_KEY"]
+
+
+@pytest.mark.parametrize("name", sorted(OBSERVING))
+def test_what_observes_reads_files_that_are_there(name: str) -> None:
+    mounted = [volume for volume in PARTS[name]["volumes"] if volume.startswith("./")]
+    assert mounted
+    for volume in mounted:
+        source, _, rest = volume.partition(":")
+        assert (ROOT / source).is_dir()
+        assert rest.endswith(":ro")
 
 
 @pytest.mark.parametrize("name", sorted(PARTS))
@@ -257,7 +279,7 @@ def test_the_redis_command_starts_a_server_with_a_password(tmp_path: Path) -> No
     assert status == 0, output
 
 
-@pytest.mark.parametrize("name", sorted(set(PARTS) - {"migrate", "redis", "postgres"}))
+@pytest.mark.parametrize("name", sorted(set(PARTS) - {"migrate", "redis", "postgres"} - OBSERVING))
 def test_a_health_check_of_ours_is_called_rightly(name: str, tmp_path: Path) -> None:
     """It finds nothing here, and says so by exit status 1; 2 would be a wrong call."""
     form, *command = PARTS[name]["healthcheck"]["test"]

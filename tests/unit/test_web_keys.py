@@ -85,6 +85,18 @@ def test_metrics_and_the_description_need_a_key() -> None:
     assert client.get("/openapi.json").status_code == 401
 
 
+def test_a_read_key_beside_the_key_may_only_read() -> None:
+    client = guarded_app(KeyRing.from_settings("root-key", "", "eyes")).test_client()
+    assert client.get("/read", headers=bearer("eyes")).get_json() == {"caller": "read_key"}
+    assert client.post("/halt", headers=bearer("eyes")).status_code == 403
+    assert client.post("/halt", headers=bearer("root-key")).status_code == 200
+
+
+def test_a_read_key_alone_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"api\.key or api\.keys_file"):
+        KeyRing.from_settings("", "", "eyes")
+
+
 def test_scopes_of_a_keys_file_open_their_routes_only(tmp_path: Path) -> None:
     digest = hashlib.sha256(b"desk-key").hexdigest()
     file = keys_file(

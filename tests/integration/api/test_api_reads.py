@@ -388,7 +388,7 @@ def test_metrics_are_derived_from_ledger_and_heartbeats(bench: Bench) -> None:
         'trading_engine_cycle_duration_seconds{quantile="0.95"}': 2.5,
         "trading_engine_symbols_per_cycle": 50,
         "trading_engine_cycle_success_ratio": 1,
-        "trading_engine_alerts_open": 0,
+        'trading_engine_alerts_open{alert="execution_down",severity="critical"}': 0,
         'trading_engine_trading_state{state="ACTIVE"}': 1,
         'trading_engine_trading_state{state="HALTED"}': 0,
         'trading_engine_queue_messages{queue="batch"}': 0,
