@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import statistics
+import time
 from pathlib import Path
 
 import pytest
@@ -218,3 +220,35 @@ def test_with_a_key_the_name_it_is_reached_by_is_free() -> None:
     client = guarded_app(KeyRing.single("right")).test_client()
     headers = {"Host": "trading-engine:8001", **bearer("right")}
     assert client.get("/read", headers=headers).status_code == 200
+
+
+def test_a_wrong_key_takes_the_same_time_wherever_it_is_wrong() -> None:
+    """At its first byte and at its last; medians, so that what else runs here does not count."""
+    right = "k" * 43
+    ring = KeyRing((*KeyRing.single(right).keys, *KeyRing.single("other", "other").keys))
+    wrong = {"first": f"x{right[1:]}", "last": f"{right[:-1]}x", "length": "x"}
+    taken: dict[str, list[int]] = {name: [] for name in wrong}
+    for _ in range(4000):
+        for name, token in wrong.items():
+            begun = time.perf_counter_ns()
+            found = ring.identify(token)
+            taken[name].append(time.perf_counter_ns() - begun)
+            assert found is None
+    medians = [statistics.median(times) for times in taken.values()]
+    assert max(medians) < 1.25 * min(medians), taken.keys()
+
+
+def test_a_key_is_compared_with_every_key_and_never_as_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared: list[tuple[str, str]] = []
+
+    def compare(one: str, other: str) -> bool:
+        compared.append((one, other))
+        return one == other
+
+    monkeypatch.setattr("web.keys.hmac.compare_digest", compare)
+    ring = KeyRing(tuple(KeyRing.single(name, name).keys[0] for name in ("a", "b", "c")))
+    assert ring.identify("a") is not None
+    digest = hashlib.sha256(b"a").hexdigest()
+    assert [other for _, other in compared] == [digest] * 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -10,49 +11,40 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from engine.errors import ConfigError
+from engine.ledger.schema import audit_log, metadata
 from engine.settings import Settings
 from tests.control_fakes import Bench, make_bench
 from web import KeyRing
 from web.keys import Key
+from web.routing import site_of
 
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+OPEN_TO_ALL = {"/", "/page.css", "/health", "/health/live", "/health/ready"}
 SCOPES = ("read", "cycle", "control", "halt", "admin")
 HALT = {"reason": "now"}
 RESUME = {"state": "ACTIVE", "reason": "checked"}
-ROUTES = [
-    ("GET", "/status", None, "read"),
-    ("GET", "/cycles", None, "read"),
-    ("GET", "/cycles/none", None, "read"),
-    ("GET", "/orders", None, "read"),
-    ("GET", "/orders/none", None, "read"),
-    ("GET", "/performance", None, "read"),
-    ("GET", "/config", None, "read"),
-    ("GET", "/metrics", None, "read"),
-    ("GET", "/openapi.json", None, "read"),
-    ("GET", "/decisions", None, "read"),
-    ("GET", "/decisions/1", None, "read"),
-    ("GET", "/decisions/1/candles", None, "read"),
-    ("GET", "/orders/none/candles", None, "read"),
-    ("GET", "/cycles/none/trace", None, "read"),
-    ("GET", "/positions", None, "read"),
-    ("GET", "/states", None, "read"),
-    ("GET", "/alerts", None, "read"),
-    ("GET", "/audit", None, "read"),
-    ("GET", "/strategies", None, "read"),
-    ("GET", "/events", None, "read"),
-    ("POST", "/cycle", {}, "cycle"),
-    ("POST", "/start", {}, "control"),
-    ("POST", "/stop", {}, "control"),
-    ("POST", "/resume", RESUME, "control"),
-    ("POST", "/positions/BTC/USD/close", {}, "control"),
-    ("POST", "/positions/BTC/USD/adopt", {"strategy": "sma_cross"}, "control"),
-    ("POST", "/strategies/sma_cross/enable", None, "control"),
-    ("POST", "/alerts/1/ack", None, "control"),
-    ("POST", "/halt", HALT, "halt"),
-    ("POST", "/reduce", HALT, "halt"),
+# The scope of whatever changes something, by the first part of its path.
+CHANGES = {
+    "cycle": "cycle",
+    "start": "control",
+    "stop": "control",
+    "resume": "control",
+    "positions": "control",
+    "strategies": "control",
+    "alerts": "control",
+    "halt": "halt",
+    "reduce": "halt",
+}
+POSTS = [
+    ("/cycle", {}),
+    ("/start", {}),
+    ("/stop", {}),
+    ("/resume", RESUME),
+    ("/halt", HALT),
 ]
-POSTS = [(path, body) for method, path, body, _ in ROUTES if method == "POST"]
 
 
 @pytest.fixture
@@ -75,25 +67,88 @@ def bearer(scope: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {scope}-{scope}"}
 
 
-@pytest.mark.parametrize(("method", "path", "body", "scope"), ROUTES)
-def test_each_route_opens_to_its_scope_and_to_admin_alone(
-    keyed: Bench, method: str, path: str, body: object, scope: str
-) -> None:
-    for shown in SCOPES:
-        client = keyed.app.test_client()
-        answer = client.open(path, method=method, json=body, headers=bearer(shown))
-        assert (answer.status_code == 403) is (shown not in {scope, "admin"}), shown
+def declared(bench: Bench) -> Iterator[tuple[str, str, str | None]]:
+    """Method, path and expected scope of every route that the app has."""
+    for each in site_of(bench.app).routes.values():
+        first = each.path.strip("/").partition("/")[0]
+        scope = "read" if each.method == "GET" else CHANGES[first]
+        path = re.sub("<[^>]*>", "none", each.path)
+        yield each.method, path, None if each.path in OPEN_TO_ALL else scope
 
 
-@pytest.mark.parametrize(("method", "path", "body", "scope"), ROUTES)
-def test_no_route_opens_without_a_key(
-    keyed: Bench, method: str, path: str, body: object, scope: str
-) -> None:
-    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic cmVhZA=="}):
-        client = keyed.app.test_client()
-        assert client.open(path, method=method, json=body, headers=headers).status_code == 401
+def test_each_route_opens_to_its_scope_and_to_admin_alone(keyed: Bench) -> None:
+    """The whole matrix of routes and scopes; a new route that changes something must be named."""
+    opened = {
+        (method, path, shown)
+        for method, path, _ in declared(keyed)
+        for shown in SCOPES
+        if keyed.app.test_client().open(path, method=method, headers=bearer(shown)).status_code
+        != 403
+    }
+    assert opened == {
+        (method, path, shown)
+        for method, path, scope in declared(keyed)
+        for shown in SCOPES
+        if scope is None or shown in {scope, "admin"}
+    }
+
+
+def test_no_route_opens_without_a_key(keyed: Bench) -> None:
+    for method, path, scope in declared(keyed):
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic cmVhZA=="}):
+            client = keyed.app.test_client()
+            answer = client.open(path, method=method, json=HALT, headers=headers)
+            assert (answer.status_code == 401) is (scope is not None), path
     assert keyed.dispatcher.sent == []
     assert not keyed.execution.halted
+
+
+def everything(bench: Bench) -> dict[str, list[Any]]:
+    """All that the ledger holds, but the audit, and what the world around it was told."""
+    with bench.ledger.reading() as connection:
+        rows = {
+            table.name: [tuple(row) for row in connection.execute(select(table))]
+            for table in metadata.sorted_tables
+            if table.name != audit_log.name
+        }
+    told = [bench.dispatcher.sent, bench.execution.calls, bench.schedule.due_at]
+    return {**rows, "told": told}
+
+
+@hypothesis_settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_whatever_is_sent_without_a_key_changes_nothing(keyed: Bench, data: st.DataObject) -> None:
+    """Any method on any route, or on none, with any header and body: at most an audited refusal."""
+    before = everything(keyed)
+    routes = [*{path for _, path, _ in declared(keyed)}, "/nowhere", "//halt", "/halt/", "/HALT"]
+    method = data.draw(st.sampled_from([*METHODS, "TRACE", "PROPFIND", "halt"]))
+    path = data.draw(st.sampled_from(routes))
+    token = data.draw(st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=20))
+    headers = data.draw(
+        st.sampled_from(
+            [
+                {},
+                {"Authorization": f"Bearer {token}"},
+                {"Authorization": token},
+                {"X-API-Key": "admin-admin", "Cookie": "key=admin-admin"},
+                {"X-HTTP-Method-Override": "POST", "X-Forwarded-For": "127.0.0.1"},
+            ]
+        )
+    )
+    client = keyed.app.test_client()
+    answer = client.open(
+        path,
+        method=method,
+        headers=headers,
+        json=data.draw(st.sampled_from([HALT, RESUME, {}, [], None])),
+        query_string=data.draw(st.sampled_from(["", "key=admin-admin", "wait=1"])),
+    )
+    is_open = path in OPEN_TO_ALL and method in {"GET", "HEAD"}
+    assert answer.status_code < 500
+    assert is_open or answer.status_code >= 400 or method == "OPTIONS"
+    assert everything(keyed) == before
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready"])
@@ -161,12 +216,17 @@ def test_the_audit_says_when_and_from_where_and_never_shows_a_key(keyed: Bench) 
     keyed.post("/halt", HALT, headers={"Authorization": "Bearer wrong-key"})
     keyed.clock.at += timedelta(seconds=5)
     keyed.post("/halt", HALT, headers=bearer("halt"))
-    newest = keyed.ledger.queries.audit(1, None)
-    [allowed] = newest.items
-    [refused] = keyed.ledger.queries.audit(1, newest.next_before).items
-    assert (allowed.actor, allowed.status, allowed.source) == ("halt-key", 200, "127.0.0.1")
-    assert (refused.actor, refused.status, refused.source) == ("anonymous", 401, "127.0.0.1")
-    assert allowed.at - refused.at == timedelta(seconds=5)
+    newest = keyed.get("/audit?limit=1", headers=bearer("read")).json
+    [allowed] = newest["items"]
+    older = f"/audit?limit=1&before={newest['next_before']}"
+    [refused] = keyed.get(older, headers=bearer("read")).json["items"]
+    names = ("actor", "status", "source", "at")
+    assert [allowed[name] for name in names] == [
+        *("halt-key", 200, "127.0.0.1", "2025-11-22T12:00:05Z")
+    ]
+    assert [refused[name] for name in names] == [
+        *("anonymous", 401, "127.0.0.1", "2025-11-22T12:00:00Z")
+    ]
     rows = str(keyed.audit_rows())
     assert "wrong-key" not in rows
     assert "halt-halt" not in rows
