@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from engine.domain import account as accounts
-from engine.domain import allocation, batching, candidates, quality, signals
+from engine.domain import allocation, batching, candidates, degraded, quality, signals
 from engine.domain import risk as rules
 from engine.domain.candidates import Desk
 from engine.domain.cycle import CycleTimes
@@ -265,7 +265,7 @@ class Runner:
             instruments=chosen,
             limits=self.limits,
             market_time=cycle.now,
-            trading_state=self.state,
+            trading_state=self._state_of(cycle),
             may_enter=True,
         )
 
@@ -273,6 +273,18 @@ class Runner:
         """Not without a price of everything that is held, nor once no further candle comes."""
         is_last = cycle.now_ms == self.history.feed.end_ms
         return not is_last and all(symbol in quotes for symbol in held)
+
+    def _state_of(self, cycle: Moment) -> TradingState:
+        """REDUCING too where one of the two cycles before did not trust the market."""
+        earlier = range(max(cycle.step - degraded.GOOD_CYCLES, 0), cycle.step)
+        nows = self.history.nows
+        if self.state is TradingState.ACTIVE and any(
+            self.history.has_suspects(step)
+            and self._is_distrusted(moment_of(step, int(nows[step])))
+            for step in earlier
+        ):
+            return TradingState.REDUCING
+        return self.state
 
     def _is_distrusted(self, cycle: Moment) -> bool:
         """Whether too many of the symbols a cycle would work on have unusable candles."""
@@ -297,12 +309,13 @@ class Runner:
         """Grant the budget once, and send what was granted."""
         if not found or desk.snapshot is None:
             return
-        may_enter = desk.may_enter and self.state is TradingState.ACTIVE
+        state = desk.trading_state
+        may_enter = desk.may_enter and state is TradingState.ACTIVE
         is_entry = any(not intent.is_exit for intent in found)
         if may_enter and is_entry and self._is_distrusted(cycle):
             may_enter = False
         facts = self.account.memory.allocation_facts(
-            tuple(found), self.state, cycle.now, self.account.account.holdings
+            tuple(found), state, cycle.now, self.account.account.holdings
         )
         made: Allocation = allocation.allocate(
             facts,

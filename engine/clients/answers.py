@@ -17,6 +17,9 @@ from engine.errors import BadPayload, ServiceRejected, ServiceUnavailable
 T = TypeVar("T")
 JSON_TYPES = ("application/json", "application/problem+json")
 MAX_DETAIL = 300
+MAX_PROBLEM_BYTES = 65536
+MAX_VALUES = 1_000_000
+"""So many values in one answer that decoding them would cost more memory than a worker has."""
 ASKS_FOR_REST = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 DEFAULT_SLOWDOWN_S = 1.0
 """How long nobody calls after a 429 that does not say how long."""
@@ -47,10 +50,14 @@ def ignore_body(_body: bytes) -> None:
     """For answers whose status says it all."""
 
 
-def decoded(service: str, answer: RawAnswer, decode: Callable[[bytes], T]) -> T:
-    """The value of a 2xx answer. Raises BadPayload."""
+def decoded(
+    service: str, answer: RawAnswer, decode: Callable[[bytes], T], most_values: int = MAX_VALUES
+) -> T:
+    """The value of a 2xx answer. Raises BadPayload, for more than `most_values` before decoding."""
     if decode is not ignore_body:
         _require_json(service, answer)
+        if answer.body.count(b",") >= most_values:
+            raise BadPayload(service, f"more than {most_values} values")
     try:
         return decode(answer.body)
     except BadPayload:
@@ -86,6 +93,8 @@ def raise_for_status(service: str, answer: RawAnswer) -> None:
 
 
 def _problem(answer: RawAnswer) -> dict[str, Any]:
+    if len(answer.body) > MAX_PROBLEM_BYTES:
+        return {}
     try:
         problem = msgspec.json.decode(answer.body)
     except (ValueError, RecursionError):

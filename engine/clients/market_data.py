@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import structlog
 
-from engine.clients.answers import shortened
+from engine.clients.answers import MAX_VALUES, shortened
 from engine.clients.checks import require_sound
 from engine.clients.transport import Transport
 from engine.clients.wire import encode
@@ -23,7 +23,10 @@ from engine.ports import Clock
 T = TypeVar("T")
 MAX_SYMBOLS_PER_CALL = 250
 FRESH_FOR = timedelta(seconds=5)
-NO_ANSWER = "no answer"
+MISSING = "missing: not in the answer"
+COLUMNS = 6
+TWICE = 2
+MAX_SYMBOLS = 50_000
 
 
 class _Symbols(msgspec.Struct, kw_only=True):
@@ -174,6 +177,7 @@ class HttpMarketData:
             decode=lambda data: _decode_ohlcv(data, timeframe),
             timeout_s=timeout_s,
             idempotent=True,
+            most_values=max(MAX_VALUES, TWICE * COLUMNS * limit * len(symbols)),
         )
         self._require_fresh(answer.as_of, answer.clock, asked_at)
         candles, faults = _each(_wanted(symbols, answer.candles, answer.errors), _columns)
@@ -223,6 +227,8 @@ class HttpMarketData:
 def _decode_symbols(body: bytes) -> _Symbols:
     answer = msgspec.json.decode(body, type=_Symbols)
     require_sound(answer.as_of, "as_of")
+    if len(answer.symbols) > MAX_SYMBOLS:
+        raise ValueError(f"{len(answer.symbols)} symbols, at most {MAX_SYMBOLS}")
     return answer
 
 
@@ -324,7 +330,7 @@ def _all_errors(
 ) -> dict[str, str]:
     """A reason for every asked symbol without a value."""
     return {
-        name: shortened(faults.get(name) or told.get(name) or NO_ANSWER)
+        name: shortened(faults.get(name) or told.get(name) or MISSING)
         for name in symbols
         if name not in values
     }

@@ -22,6 +22,7 @@ import urllib3
 from engine import failpoints
 from engine.call_deadline import deadline
 from engine.clients.answers import (
+    MAX_VALUES,
     RawAnswer,
     decoded,
     decoder_of,
@@ -58,6 +59,7 @@ class _Request(Generic[T]):
     decode: Callable[[bytes], T]
     priority: bool
     idempotent: bool
+    most_values: int = MAX_VALUES
 
 
 class Transport:
@@ -146,6 +148,7 @@ class Transport:
         timeout_s: float | None = None,
         idempotent: bool,
         priority: bool = False,
+        most_values: int = MAX_VALUES,
     ) -> T:
         """What `decode` makes of the body; a ValueError of it is a BadPayload.
 
@@ -156,7 +159,7 @@ class Transport:
         now = self.monotonic()
         ends_at = deadline(now, self.settings.timeout_s if timeout_s is None else timeout_s)
         url = self.settings.base_url + path + (f"?{urlencode(query)}" if query else "")
-        request = _Request(method, url, body, decode, priority, idempotent)
+        request = _Request(method, url, body, decode, priority, idempotent, most_values)
         self._budget.earn()
         for attempt in range(self.settings.retries if idempotent else 0):
             try:
@@ -226,7 +229,7 @@ class Transport:
                 continue
             self._heed(answer)
             raise_for_status(self.service, answer)
-            return decoded(self.service, answer, request.decode)
+            return decoded(self.service, answer, request.decode, request.most_values)
 
     def _heed(self, answer: RawAnswer) -> None:
         seconds = slowdown_s(answer, self._clock.now(), self.settings.breaker.max_reset_s)

@@ -150,7 +150,7 @@ class TestMarketData:
         assert set(found.errors) == set(asked) - {"GOOD"}
         assert found.errors["FOO"] == "unknown symbol"
         assert found.errors["BOTH"] == "delisted"
-        assert found.errors["MISSING"] == "no answer"
+        assert found.errors["MISSING"] == "missing: not in the answer"
         assert all("garbage" in found.errors[name] for name in ("NAN", "SHORT", "TEXT", "NONE"))
 
     def test_another_timeframe_is_garbage(self) -> None:

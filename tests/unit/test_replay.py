@@ -120,7 +120,7 @@ def test_with_too_many_bad_symbols_nothing_is_entered(tmp_path: Path) -> None:
         path = write(tmp_path / "a.parquet", {"A/USD": good, **others})
         lines = replayed(path, *options).runner.record.lines
         bound.append([line["binding_rule"] for line in lines if line["kind"] == "decision"])
-    assert bound == [["max_risk_per_trade"], ["degraded"]]
+    assert bound == [["max_risk_per_trade"], ["trading_state"]]  # REDUCING since the candle before
 
 
 def test_a_loss_of_the_account_latches_for_the_rest(tmp_path: Path) -> None:
