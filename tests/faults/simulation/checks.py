@@ -58,19 +58,27 @@ def check_settled(world: World) -> list[str]:
     return [f"I7 order {each} is {status} still, at {now}" for each, status in rows]
 
 
-def check_returned(world: World) -> list[str]:
-    """After the clean cycles no cause is left, those of services that were away included."""
-    return [line for _, line in _lowering(world)]
+def check_returned(world: World, clean_cycles: int) -> list[str]:
+    """After the clean cycles no cause is left, those of services that were away included.
+
+    A process that froze before the healing writes what it saw when it thaws: caution that begins
+    after the first clean cycle has not had its two cycles yet.
+    """
+    first = "select started_at from cycles order by number desc limit 1 offset ?"
+    [begun] = world.connections.raw.execute(first, (clean_cycles - 1,)).fetchone()
+    return [
+        line for cause, since, line in _lowering(world) if cause not in RETURNING or since < begun
+    ]
 
 
-def _lowering(world: World) -> Iterator[tuple[str, str]]:
-    """Causes that hold the state down, with a line for each."""
+def _lowering(world: World) -> Iterator[tuple[str, int, str]]:
+    """Causes that hold the state down, since when, and a line for each."""
     now = (world.clock.true() - EPOCH) // timedelta(microseconds=1)
     rows = world.connections.raw.execute("select kind, cause, detail, since from causes")
     for kind, cause, detail, since in rows:
         # A process that thaws writes what it saw; the next reconciliation corrects it.
         if kind == "latched" or since < now - PATIENCE_US:
-            yield cause, f"the trading state stays below ACTIVE: {cause}: {detail}"
+            yield cause, since, f"the trading state stays below ACTIVE: {cause}: {detail}"
 
 
 def check_healed(world: World) -> list[str]:
@@ -82,7 +90,7 @@ def check_healed(world: World) -> list[str]:
         "select cycle_id, deadline_at from cycles where status='RUNNING'"
     ):
         found.append(f"I7 cycle {cycle_id} is RUNNING after its deadline {deadline}")
-    found += [line for cause, line in _lowering(world) if cause not in RETURNING]
+    found += [line for cause, _, line in _lowering(world) if cause not in RETURNING]
     (operator,) = raw.execute("select operator from account").fetchone()
     if operator != "ACTIVE" or world.venue.halted:
         found.append(f"not resumed: the ledger is {operator}, venue halted {world.venue.halted}")

@@ -79,6 +79,7 @@ class Operator:
             engine=world.engine_on(API),
             queries=cast("Any", world.ledger_steps.queries),
             account=cast("Any", None),
+            operator=cast("Any", None),
             dispatcher=world.fleet,
             schedule=cast("Any", StandingSchedule(world.clock.true)),
             vitals=cast("Any", world.fleet),

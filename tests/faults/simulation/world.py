@@ -280,7 +280,7 @@ class World:
         self.history.breaches += check_settled(self)
 
     def _check_returned(self) -> None:
-        self.history.breaches += check_returned(self)
+        self.history.breaches += check_returned(self, CLEAN_CYCLES)
 
     def _check_healed(self) -> None:
         self.history.breaches += check_healed(self)
