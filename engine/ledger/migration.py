@@ -23,17 +23,17 @@ ADVISORY_LOCK = 0x7261646572
 PATIENCE_S = 60.0
 
 
-def migrate(url: str | URL) -> None:
+def migrate(url: str | URL, revision: str = SCHEMA_REVISION) -> None:
     """Create or upgrade the schema. Raises ConfigError when it is newer than this program."""
     target = ledger_url(url) if isinstance(url, str) else url
     with translated():
         if target.get_backend_name() == "sqlite":
-            _migrate_sqlite(target)
+            _migrate_sqlite(target, revision)
         else:
-            _migrate_postgresql(target)
+            _migrate_postgresql(target, revision)
 
 
-def _migrate_sqlite(url: URL) -> None:
+def _migrate_sqlite(url: URL, revision: str) -> None:
     path = Path(url.database or "")
     path.parent.mkdir(parents=True, exist_ok=True)
     with _file_lock(path.with_name(path.name + ".migration")):
@@ -50,19 +50,19 @@ def _migrate_sqlite(url: URL) -> None:
 
         try:
             with engine.begin() as connection:
-                _upgrade(connection)
+                _upgrade(connection, revision)
         finally:
             engine.dispose()
 
 
-def _migrate_postgresql(url: URL) -> None:
+def _migrate_postgresql(url: URL, revision: str) -> None:
     engine = create_engine(url, connect_args={"connect_timeout": 5})
     try:
         with engine.begin() as connection:
             connection.execute(
                 text("select pg_advisory_xact_lock(:key)").bindparams(key=ADVISORY_LOCK)
             )
-            _upgrade(connection)
+            _upgrade(connection, revision)
     finally:
         engine.dispose()
 
@@ -74,18 +74,18 @@ def _file_lock(path: Path) -> Iterator[None]:
         yield
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, revision: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     current = current_revision(connection)
-    if current == SCHEMA_REVISION:
+    if current == revision:
         return
     if current is not None and not _knows(config, current):
         fault = f"ledger: its schema {current} is newer than {SCHEMA_REVISION}, the last one known"
         raise ConfigError([f"{fault}: start the newer program, or restore an older backup"])
-    command.upgrade(config, SCHEMA_REVISION)
+    command.upgrade(config, revision)
 
 
 def _knows(config: Config, revision: str) -> bool:

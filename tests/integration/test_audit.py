@@ -194,26 +194,32 @@ def test_a_running_deployment_is_audited_over_http(
         assert "by their terms" in capsys.readouterr().out
 
 
-UNDO = """
-drop table allocations;
-alter table audit_log drop column source;
-drop table adoptions;
-drop table exit_requests;
-drop index decisions_by_verdict;
-drop index decisions_by_symbol;
-alter table alerts drop column acknowledged_at;
-alter table alerts drop column acknowledged_by;
-"""
+def as_of_schema(path: Path, revision: str) -> None:
+    """Make the ledger one of an older program: its schema, and the rows that had a place in it."""
+    old = path.with_name("old.sqlite")
+    migrate(ledger_url(f"sqlite:///{old}"), revision)
+    with sqlite3.connect(old) as connection:
+        connection.execute("attach ? as new", (str(path),))
+        tables = "select name from sqlite_master where type = 'table' and name not like 'sqlite%'"
+        for (table,) in connection.execute(tables).fetchall():
+            if table == "alembic_version":
+                continue
+            columns = ", ".join(
+                f'"{row[1]}"' for row in connection.execute(f"pragma table_info({table})")
+            )
+            connection.execute(f"delete from main.{table}")  # noqa: S608 - the schema's own names
+            copied = f"insert into main.{table} ({columns}) select {columns} from new.{table}"  # noqa: S608
+            connection.execute(copied)
+    connection.close()
+    for ending in ("", "-wal", "-shm"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+    old.rename(path)
 
 
 def test_a_ledger_from_before_the_basis_was_kept_is_upgraded_and_audits_clean(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    old = sqlite3.connect(folder / LEDGER)
-    old.executescript(UNDO)
-    old.execute("update alembic_version set version_num = '0001'")
-    old.commit()
-    old.close()
+    as_of_schema(folder / LEDGER, "0001")
     migrate(ledger_url(f"sqlite:///{folder / LEDGER}"))
     status, lines = audited(folder, capsys)
     assert status == 0
