@@ -96,6 +96,7 @@ def _add_reads(add: Add) -> None:
     explain.add_argument("order", metavar="ORDER", help="its id, or how the id begins")
     add("positions", "what is held")
     alerts = add("alerts", "what wants attention")
+    alerts.add_argument("--all", action="store_true", help="those that are over too")
     alerts.add_argument("--ack", metavar="ID", help="say that you have seen it")
     config = add("config", "check the configuration of this machine, without the API")
     config.add_argument("action", choices=("check",), help="read it as a start would")
@@ -105,6 +106,10 @@ def _add_reads(add: Add) -> None:
 def _add_actions(add: Add) -> None:
     close = add("close", "ask for the exit of a position; the next cycle sends it")
     close.add_argument("symbol", metavar="SYMBOL")
+    _reason(close, "closed from the command line")
+    adopt = add("adopt", "give a foreign position to a strategy")
+    adopt.add_argument("symbol", metavar="SYMBOL")
+    adopt.add_argument("strategy", metavar="STRATEGY")
     enable = add("enable", "let a throttled strategy trade again")
     enable.add_argument("strategy", metavar="STRATEGY")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from command_line.figures import (
@@ -211,8 +211,8 @@ def position_lines(page: Mapping[str, Json]) -> list[str]:
             exact(held["quantity"]),
             exact(held["average_price"]),
             exact(held["market_price"]),
-            money(_profit(held)),
-            exact(held.get("stop_price")),
+            f"{money(held['profit'])} {percent(held['profit_share'], signed=True)}",
+            exact(held["stop_price"]),
             held["strategy"] or "foreign",
         ]
         for held in page["items"]
@@ -221,22 +221,15 @@ def position_lines(page: Mapping[str, Json]) -> list[str]:
     return table(headings, rows, right="quantity average price profit stop") or ["no positions"]
 
 
-def _profit(held: Mapping[str, Json]) -> float:
-    if held.get("profit") is not None:
-        return float(held["profit"])
-    change = float(held["market_price"]) - float(held["average_price"])
-    return change * float(held["quantity"])
-
-
 def alert_lines(page: Mapping[str, Json], now: datetime) -> list[str]:
     """`GET /alerts` as a table, open ones with their age."""
     rows = [
         [
-            str(alert.get("alert_id", alert.get("id", ""))),
+            alert["alert_id"],
             str(alert["severity"]).upper(),
             alert["name"],
             _alert_age(alert, now),
-            alert["detail"],
+            f"{alert['detail']}; {alert['effect']} ({alert['runbook']})",
         ]
         for alert in page["items"]
     ]
@@ -244,8 +237,8 @@ def alert_lines(page: Mapping[str, Json], now: datetime) -> list[str]:
 
 
 def _alert_age(alert: Mapping[str, Json], now: datetime) -> str:
-    opened = instant(alert.get("opened_at", alert.get("since")))
-    if alert.get("resolved_at") is not None:
-        took = seconds_between(alert.get("opened_at"), alert["resolved_at"])
-        return "resolved" if took is None else f"resolved after {span(took)}"
-    return "open" if opened is None else span((now.astimezone(UTC) - opened).total_seconds())
+    took = seconds_between(alert["opened_at"], alert["resolved_at"] or now.isoformat())
+    age = span(took or 0.0)
+    if alert["resolved_at"] is not None:
+        return f"{clock(alert['opened_at'])} for {age}, resolved"
+    return f"{age}, seen by {alert['acknowledged_by']}" if alert["acknowledged_by"] else age

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from command_line import reports
 from command_line.connection import Connection, RefusedByServer, UsageFault
-from command_line.figures import clock
+from command_line.figures import clock, exact
 
 DONE, REFUSED, USAGE, NO_ANSWER, ATTENTION = range(5)
 SERVER_WAIT_S = 110.0
@@ -90,7 +90,9 @@ def halt(api: Connection, options: Namespace) -> Said:
 def reduce(api: Connection, options: Namespace) -> Said:
     """Only orders that shrink a position."""
     document = api.post("/reduce", {"reason": options.reason})
-    return Said(document, [f"{document['trading_state']}: only orders that shrink a position"])
+    state = document["trading_state"]
+    follows = "no order leaves" if state == "HALTED" else "only orders that shrink a position leave"
+    return Said(document, [f"{state}: {follows}"])
 
 
 def resume(api: Connection, options: Namespace) -> Said:
@@ -150,23 +152,37 @@ def alerts(api: Connection, options: Namespace) -> Said:
     """What wants attention: 4 when something does."""
     if options.ack is not None:
         document = api.post(f"/alerts/{quote(options.ack, safe='')}/ack")
-        return Said(document, [f"alert {options.ack} acknowledged"])
-    document = api.get("/alerts")
-    is_open = any(alert.get("resolved_at") is None for alert in document["items"])
+        return Said(document, [f"alert {document['alert_id']} {document['name']} acknowledged"])
+    document = api.get("/alerts", state="all" if options.all else "open")
+    is_open = any(alert["resolved_at"] is None for alert in document["items"])
     lines = reports.alert_lines(document, datetime.now(UTC))
     return Said(document, lines, ATTENTION if is_open else DONE)
 
 
 def close(api: Connection, options: Namespace) -> Said:
-    """Ask for a position's exit."""
-    document = api.post(f"/positions/{quote(options.symbol, safe='')}/close")
-    return Said(document, [f"{options.symbol}: the next cycle sends the exit"])
+    """Ask for a position's exit. 4 while HALTED, when nothing is sent."""
+    body = {"reason": options.reason}
+    document = api.post(f"/positions/{quote(options.symbol, safe='')}/close", body)
+    is_halted = document["trading_state"] == "HALTED"
+    follows = "nothing is sent while HALTED" if is_halted else "the next cycle sends it"
+    asked = "asked for" if document["changed"] else "was asked for already"
+    line = f"{document['symbol']}: the exit of {exact(document['quantity'])} {asked}; {follows}"
+    return Said(document, [line], ATTENTION if is_halted else DONE)
+
+
+def adopt(api: Connection, options: Namespace) -> Said:
+    """Give a foreign position to a strategy."""
+    body = {"strategy": options.strategy}
+    document = api.post(f"/positions/{quote(options.symbol, safe='')}/adopt", body)
+    word = "belongs" if document["changed"] else "belonged already"
+    return Said(document, [f"{document['symbol']} {word} to {document['strategy']}"])
 
 
 def enable(api: Connection, options: Namespace) -> Said:
     """Let a throttled strategy loose again."""
     document = api.post(f"/strategies/{quote(options.strategy, safe='')}/enable")
-    return Said(document, [f"{options.strategy} may trade again"])
+    where = ", ".join(document["symbols"]) or "nowhere: it was not throttled"
+    return Said(document, [f"{document['strategy']} may enter again: {where}"])
 
 
 def _held_back(trading_state: str) -> int:
@@ -186,5 +202,6 @@ VERBS: dict[str, Verb] = {
     "positions": positions,
     "alerts": alerts,
     "close": close,
+    "adopt": adopt,
     "enable": enable,
 }

@@ -166,6 +166,7 @@ class Rates(Value, frozen=True, kw_only=True):
     orders_filled: int
     orders_by_status: dict[str, int]
     step_seconds: dict[str, float]
+    alerts_open: int
 
 
 class DecisionTally(Value, frozen=True, kw_only=True):

@@ -49,6 +49,7 @@ from engine.ledger.order_views import (
 )
 from engine.ledger.records import load, order_of, texts, upsert
 from engine.ledger.schema import (
+    alerts,
     audit_log,
     cycles,
     idempotent_requests,
@@ -203,6 +204,7 @@ class LedgerQueries:
                 orders_filled=one(submitted.where(orders.c.has_fill)),
                 orders_by_status=counts(orders.c.status),
                 step_seconds={} if row is None else live_report(connection, row).step_seconds,
+                alerts_open=one(select(func.count()).where(alerts.c.resolved_at.is_(None))),
             )
 
     def idempotent(self, key: str, body_hash: str, now: datetime) -> StoredAnswer | None:

@@ -17,7 +17,7 @@ COMMANDS = (
 )
 VERBS = (
     *("status", "start", "stop", "cycle", "halt", "reduce", "resume", "orders", "explain"),
-    *("positions", "close", "enable", "alerts", "config"),
+    *("positions", "close", "adopt", "enable", "alerts", "config"),
 )
 
 

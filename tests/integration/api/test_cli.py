@@ -7,18 +7,22 @@ import json
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from flask import Flask, Response
 from structlog.testing import capture_logs
 
 import cli
 from engine.domain.cycle import CycleStatus
+from engine.domain.ledger_values import NewAlert
 from engine.settings import Settings
 from tests.control_fakes import NOON, Bench, account, make_bench
+from tests.factories import make_position
 from web import KeyRing, serve
 
 ROOT = Path(__file__).parents[3]
@@ -207,6 +211,59 @@ def test_without_orders_it_says_so_and_an_unknown_order_is_refused(served: Bench
     said = run("explain", "9b1f6c02")
     assert (said.code, said.err) == (1, "trading-engine: not found: no order 9b1f6c02\n")
     assert run("orders", "--state", "odd").code == 1
+
+
+def holding(bench: Bench, **changed: Any) -> None:
+    """An account with one position, as last read."""
+    held = make_position("BTC/USD", "2", market_price=Decimal(110), **changed)
+    bench.ledger.state.save_snapshot(msgspec.structs.replace(account(), positions=(held,)))
+
+
+def test_positions_are_shown_with_their_profit_and_can_be_left(served: Bench, run: Say) -> None:
+    assert run("positions").out == "no positions\n"
+    holding(served)
+    assert "BTC/USD         2      100    110  20.00 +10.00 %" in run("positions").out
+    said = run("close", "BTC/USD")
+    assert said.out == "BTC/USD: the exit of 2 asked for; the next cycle sends it\n"
+    assert "was asked for already" in run("close", "BTC/USD", "--reason", "again").out
+    assert run("close", "ETH/USD").code == 1
+    run("halt")
+    assert run("close", "BTC/USD").code == 4
+
+
+def test_a_foreign_position_is_given_to_a_strategy(served: Bench, run: Say) -> None:
+    holding(served, strategy=None)
+    assert "foreign" in run("positions").out
+    assert run("adopt", "BTC/USD", "macd").out == "BTC/USD belongs to macd\n"
+    assert run("adopt", "BTC/USD", "none").code == 1
+
+
+def test_a_strategy_may_enter_again(served: Bench, run: Say) -> None:
+    assert "it was not throttled" in run("enable", "macd").out
+    assert run("enable", "none").code == 1
+
+
+def test_reduce_lowers_and_does_not_raise(served: Bench, run: Say) -> None:
+    assert run("reduce").out == "REDUCING: only orders that shrink a position leave\n"
+    assert run("status").code == 4
+
+
+def test_alerts_are_shown_with_what_follows_until_they_are_over(served: Bench, run: Say) -> None:
+    assert (run("alerts").code, run("alerts").out) == (0, "no alerts\n")
+    alert = NewAlert(
+        key="execution_down", name="execution_down", severity="critical", detail="no answer"
+    )
+    served.ledger.state.raise_alert(alert, NOON)
+    said = run("alerts")
+    assert said.code == 4
+    assert "CRITICAL  execution_down" in said.out
+    assert "no answer; nothing is sent" in said.out
+    number = said.out.splitlines()[1].partition(" ")[0]
+    assert run("alerts", "--ack", number).out == f"alert {number} execution_down acknowledged\n"
+    assert "seen by local" in run("alerts").out
+    served.ledger.state.resolve_alert("execution_down", NOON + timedelta(minutes=7))
+    assert run("alerts").out == "no alerts\n"
+    assert "12:00:00 for 7 min, resolved" in run("alerts", "--all").out
 
 
 def test_json_is_the_apis_own_document_also_of_a_refusal(served: Bench, run: Say) -> None:
