@@ -28,6 +28,8 @@ from engine.telemetry import get_logger
 log = get_logger(__name__)
 
 BATCH_QUEUE = "batch"
+LEASE = "alarms"
+LOOKS_MISSED = 3
 OPEN, RESOLVED = "OPEN", "RESOLVED"
 RESOLVED_LATELY = timedelta(hours=1)
 # What is known of these is in Redis: without it nobody knows whether they are over.
@@ -39,7 +41,7 @@ Held = dict[str, NewAlert]
 
 
 class Alarms:
-    """Looks again and again; one in the fleet is enough, more do no harm.
+    """Looks again and again; of several in the fleet one does, and another when it is gone.
 
     It remembers only since when something holds, and what it has told: both may be lost.
     """
@@ -58,8 +60,11 @@ class Alarms:
     def look(self) -> None:
         """One round. Never raises because of the ledger or of monitoring."""
         now = self._engine.clock.now()
+        states, lease_s = self._engine.ledger.state, LOOKS_MISSED * self._settings.look_s
         try:
-            self._look(now)
+            # Written each time: a ledger that can only be read is as good as none.
+            if states.take_lease(LEASE, self._engine.worker, now, lease_s):
+                self._look(now)
         except LedgerUnavailable as error:
             self._ledger_is_down(str(error), now)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -20,7 +21,8 @@ from engine.domain.ledger_values import NewAlert
 from engine.domain.messages import MonitoringEvent
 from engine.domain.model import Position, TradingState
 from engine.errors import ServiceUnavailable
-from engine.settings import Settings
+from engine.ledger.ledger import FILE_NAME
+from engine.settings import LedgerSettings, Settings
 from engine.vitals import ServiceCheck
 from tests.control_fakes import NOON, Bench, account, make_bench
 
@@ -82,14 +84,15 @@ class Watched:
 
 @pytest.fixture
 def watched(tmp_path: Path) -> Iterator[Watched]:
-    bench = make_bench(Settings(data_dir=str(tmp_path)))
+    quick = LedgerSettings(busy_timeout_s=0.05)
+    bench = make_bench(Settings(data_dir=str(tmp_path), ledger=quick))
     monitoring = Recorder()
     yield Watched(bench, alarms_of(bench, monitoring), monitoring)
     bench.ledger.dispose()
 
 
-def alarms_of(bench: Bench, monitoring: Recorder) -> Alarms:
-    engine = dataclasses.replace(bench.desk.engine, monitoring=monitoring)
+def alarms_of(bench: Bench, monitoring: Recorder, worker: str = "upkeep") -> Alarms:
+    engine = dataclasses.replace(bench.desk.engine, monitoring=monitoring, worker=worker)
     return Alarms(dataclasses.replace(bench.desk, engine=engine))
 
 
@@ -169,14 +172,32 @@ def test_a_restart_tells_nothing_new_and_ends_what_is_over(watched: Watched) -> 
     assert watched.open_names() == set()
 
 
-def test_two_watchers_make_one_alert(watched: Watched) -> None:
-    second = alarms_of(watched.bench, watched.monitoring)
+def test_of_two_watchers_one_looks_and_the_other_when_it_is_gone(watched: Watched) -> None:
+    second = alarms_of(watched.bench, watched.monitoring, worker="another")
     watched.down("portfolio")
-    for after in (0, HOLD_S, 5):
+    for after in (0, 5, 5, 5):
         watched.look(after=after)
         second.look()
-    assert len(watched.known()) == 1
-    assert len({event.event_id for event in watched.monitoring.events}) == 1
+    assert len(watched.monitoring.events) == 1
+    watched.up("portfolio")
+    for _ in range(15):
+        watched.bench.clock.at += timedelta(seconds=5)
+        second.look()
+    assert watched.open_names() == set()
+    assert {event.data["phase"] for event in watched.monitoring.events} == {"OPEN", "RESOLVED"}
+
+
+def test_a_ledger_that_cannot_be_written_is_told(watched: Watched) -> None:
+    path = Path(watched.bench.desk.engine.settings.data_dir) / FILE_NAME
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    watched.look()
+    watched.look(after=HOLD_S)
+    assert watched.monitoring.told() == [("ledger_down", "OPEN")]
+    holder.execute("ROLLBACK")
+    holder.close()
+    watched.look(after=5)
+    assert watched.monitoring.told() == [("ledger_down", "OPEN"), ("ledger_down", "RESOLVED")]
 
 
 @pytest.mark.parametrize(
