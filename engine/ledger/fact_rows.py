@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import BindParameter, Connection, bindparam, func, or_, select
 
 from engine.domain.cycle import AllocationFacts, Attempt, SymbolFacts
 from engine.domain.model import Order, OrderIntent, OrderStatus, Side, TradingState
@@ -25,6 +25,46 @@ HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 STOP = "stop"
 DOUBTFUL = frozenset({OrderStatus.SENDING, OrderStatus.UNKNOWN})
+NAMES: BindParameter[Any] = bindparam("symbols", expanding=True)
+SINCE: BindParameter[Any] = bindparam("since")
+UNTIL: BindParameter[Any] = bindparam("until")
+HELD = select(holdings).where(holdings.c.symbol.in_(NAMES))
+UNSETTLED = select(*ORDER_COLUMNS).where(orders.c.symbol.in_(NAMES), ~orders.c.settled)
+RECENT = (
+    select(
+        orders.c.symbol,
+        orders.c.market_time,
+        orders.c.strategy,
+        orders.c.side,
+        orders.c.has_fill,
+        orders.c.exit_reason,
+    )
+    .where(
+        orders.c.symbol.in_(NAMES),
+        orders.c.market_time >= SINCE,
+        orders.c.market_time <= UNTIL,
+    )
+    .order_by(orders.c.market_time)
+)
+DISABLED = select(disabled_strategies).where(disabled_strategies.c.symbol.in_(NAMES))
+WANTED = select(exit_requests).where(exit_requests.c.symbol.in_(NAMES))
+ENTRIES = (
+    select(fills.c.symbol, orders.c.strategy, orders.c.stop_price, orders.c.target_price)
+    .join(holdings, (holdings.c.symbol == fills.c.symbol) & (fills.c.seq > holdings.c.flat_seq))
+    .join(orders, orders.c.client_order_id == fills.c.client_order_id)
+    .where(holdings.c.quantity != Decimal(0), fills.c.side == Side.BUY)
+    .order_by(fills.c.seq)
+)
+ENTRIES_OF = ENTRIES.where(fills.c.symbol.in_(NAMES))
+STOPS = (
+    select(orders.c.market_time)
+    .where(
+        orders.c.market_time.between(SINCE, UNTIL),
+        orders.c.exit_reason == STOP,
+        orders.c.has_fill,
+    )
+    .order_by(orders.c.market_time)
+)
 
 
 @dataclass(frozen=True)
@@ -66,50 +106,27 @@ def symbol_facts(
 
 
 def _stops_of_all(connection: Connection, since: datetime, until: datetime) -> tuple[datetime, ...]:
-    chosen = (
-        select(orders.c.market_time)
-        .where(
-            orders.c.market_time.between(since, until),
-            orders.c.exit_reason == STOP,
-            orders.c.has_fill,
-        )
-        .order_by(orders.c.market_time)
-    )
-    return tuple(connection.execute(chosen).scalars())
+    found = connection.execute(STOPS, {"since": since, "until": until})
+    return tuple(found.scalars())
 
 
 def _past(
     connection: Connection, symbols: Sequence[str], market_time: datetime, stops_since: datetime
 ) -> Past:
-    asked = list(symbols)
-    held = connection.execute(select(holdings).where(holdings.c.symbol.in_(asked))).all()
-    unsettled = select(*ORDER_COLUMNS).where(orders.c.symbol.in_(asked), ~orders.c.settled)
-    found = [order_of(row) for row in connection.execute(unsettled)]
+    asked = {"symbols": list(symbols)}
     since = min(market_time - HOUR, _midnight(market_time), stops_since)
-    recent = select(
-        orders.c.symbol,
-        orders.c.market_time,
-        orders.c.strategy,
-        orders.c.side,
-        orders.c.has_fill,
-        orders.c.exit_reason,
-    ).where(
-        orders.c.symbol.in_(asked),
-        orders.c.market_time >= since,
-        orders.c.market_time <= market_time,
-    )
-    disabled = select(disabled_strategies).where(disabled_strategies.c.symbol.in_(asked))
-    wanted = select(exit_requests).where(exit_requests.c.symbol.in_(asked))
+    unsettled = [order_of(row) for row in connection.execute(UNSETTLED, asked)]
     stopped: dict[str, list[str]] = {}
-    for row in connection.execute(disabled):
+    for row in connection.execute(DISABLED, asked):
         stopped.setdefault(row.symbol, []).append(row.strategy)
+    recent = connection.execute(RECENT, {**asked, "since": since, "until": market_time})
     return Past(
-        holdings={row.symbol: row for row in held},
-        open_orders=_by_symbol(order for order in found if not is_terminal(order.status)),
-        entries=_by_symbol(entry_rows(connection, asked)),
-        recent=_by_symbol(connection.execute(recent.order_by(orders.c.market_time))),
+        holdings={row.symbol: row for row in connection.execute(HELD, asked)},
+        open_orders=_by_symbol(order for order in unsettled if not is_terminal(order.status)),
+        entries=_by_symbol(entry_rows(connection, symbols)),
+        recent=_by_symbol(recent),
         disabled=stopped,
-        exits=_by_symbol(connection.execute(wanted)),
+        exits=_by_symbol(connection.execute(WANTED, asked)),
     )
 
 
@@ -126,16 +143,9 @@ def _midnight(market_time: datetime) -> datetime:
 
 def entry_rows(connection: Connection, symbols: Collection[str] | None = None) -> list[AnyRow]:
     """Filled entries of open positions, oldest first: symbol, strategy, stop, target."""
-    chosen = (
-        select(fills.c.symbol, orders.c.strategy, orders.c.stop_price, orders.c.target_price)
-        .join(holdings, (holdings.c.symbol == fills.c.symbol) & (fills.c.seq > holdings.c.flat_seq))
-        .join(orders, orders.c.client_order_id == fills.c.client_order_id)
-        .where(holdings.c.quantity != Decimal(0), fills.c.side == Side.BUY)
-        .order_by(fills.c.seq)
-    )
-    if symbols is not None:
-        chosen = chosen.where(fills.c.symbol.in_(list(symbols)))
-    return list(connection.execute(chosen))
+    if symbols is None:
+        return list(connection.execute(ENTRIES))
+    return list(connection.execute(ENTRIES_OF, {"symbols": list(symbols)}))
 
 
 def _facts_of(symbol: str, past: Past, market_time: datetime, stops_since: datetime) -> SymbolFacts:
