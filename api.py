@@ -58,7 +58,7 @@ def create_api(desk: Desk, keys: KeyRing | None = None) -> Flask:
     add_controls(app, desk)
     add_reads(app, desk)
     app.extensions["events"] = add_events(app, desk)
-    page.add_page(app, desk, keys)
+    page.add_page(app)
     metrics.register(web.metrics_registry(app), desk)
     return app
 

@@ -1,133 +1,111 @@
-"""The plain page at `/`: rendered on the server, without scripts."""
+"""The operator's page at `/` and the API reference at `/docs`: files that hold no data.
+
+They are read once at the start, need no key, and name nothing of another host.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
-from decimal import Decimal
+import hashlib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-import jinja2
-from flask import Flask, Response
+import msgspec
+from flask import Flask, Response, request
 
-from engine.control.desk import Desk
-from engine.control.documents import Status
-from engine.control.status import is_simulated, status
-from engine.domain.model import TradingState
-from engine.errors import LedgerUnavailable
-from engine.settings import Settings
-from web import KeyRing, caller, route
+from web import Problem, route
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent / "static"
+RUNBOOK = Path(__file__).parents[1] / "docs" / "operations.md"
 CONTENT_POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-ROWS = 15
-CENT = Decimal("0.01")
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".LICENSE": "text/plain; charset=utf-8",
+}
 
 
-def add_page(app: Flask, desk: Desk, keys: KeyRing) -> None:
-    """Add `/` and its style sheet. Without a key the page is a shell that holds no data."""
-    template = _environment().get_template("page.html")
-    styles = (FOLDER / "page.css").read_bytes()
+class PageOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`/`: how the page is to look."""
 
-    @route(app, "GET", "/", summary="The state on one page", answers={200: None}, scope=None)
-    def overview() -> Response:
-        context = _context(desk) if may_read(keys, caller()) else _shell(desk.engine.settings)
-        return _page(template.render(context))
-
-    @route(app, "GET", "/page.css", summary="The page's style", answers={200: None}, scope=None)
-    def style() -> Response:
-        return Response(styles, content_type="text/css; charset=utf-8")
+    theme: Literal["light", "dark"] | None = None
 
 
-def may_read(keys: KeyRing, name: str) -> bool:
-    """Whether the caller of this name may see data: all may on a server without keys."""
-    return not keys or any(key.name == name and key.may("read") for key in keys.keys)
+@dataclass(frozen=True)
+class _File:
+    content: bytes
+    content_type: str
+    etag: str
 
 
-def mode_badge(settings: Settings, *, simulated: bool) -> str:
-    """LIVE, or SIMULATED where prices are replayed or made up, else PAPER."""
-    if settings.trading_engine.mode == "live":
-        return "LIVE"
-    return "SIMULATED" if simulated else "PAPER"
+def add_page(app: Flask) -> None:
+    """Add `/`, `/docs`, `/runbook` and the files that they load."""
+    _add_runbook(app)
+    files = {
+        path.relative_to(FOLDER).as_posix(): _read(path)
+        for path in sorted(FOLDER.rglob("*"))
+        if path.is_file()
+    }
+
+    @route(
+        app,
+        "GET",
+        "/",
+        summary="The operator's page",
+        query=PageOptions,
+        answers={200: None},
+        scope=None,
+    )
+    def page(query: PageOptions) -> Response:  # noqa: ARG001  the page's script reads them
+        return _answer(files["index.html"])
+
+    @route(app, "GET", "/docs", summary="The API reference", answers={200: None}, scope=None)
+    def reference() -> Response:
+        return _answer(files["docs.html"])
+
+    @route(
+        app,
+        "GET",
+        "/assets/<path:name>",
+        summary="A file that the page loads",
+        answers={200: None, 404: None},
+        scope=None,
+    )
+    def asset(name: str) -> Response:
+        found = files.get(name)
+        if found is None:
+            raise Problem(404, "Not found", "there is no such file")
+        return _answer(found)
 
 
-def _page(text: str) -> Response:
-    response = Response(text, content_type="text/html; charset=utf-8")
+def _add_runbook(app: Flask) -> None:
+    @route(
+        app,
+        "GET",
+        "/runbook",
+        summary="The operations guide, as text",
+        answers={200: None, 404: None},
+        scope=None,
+    )
+    def runbook() -> Response:
+        if not RUNBOOK.is_file():
+            raise Problem(404, "Not found", "docs/operations.md is not installed here")
+        return _answer(_read(RUNBOOK, "text/plain; charset=utf-8"))
+
+
+def _read(path: Path, content_type: str | None = None) -> _File:
+    content = path.read_bytes()
+    kind = content_type or TYPES[path.suffix]
+    return _File(content, kind, hashlib.sha256(content).hexdigest()[:32])
+
+
+def _answer(file: _File) -> Response:
+    response = Response(file.content, content_type=file.content_type)
     response.headers["Content-Security-Policy"] = CONTENT_POLICY
     response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers["Cache-Control"] = "no-cache"
+    response.set_etag(file.etag)
+    response.make_conditional(request)
     return response
-
-
-def _context(desk: Desk) -> dict[str, object]:
-    settings = desk.engine.settings
-    try:
-        known = status(desk)
-        snapshot = desk.engine.ledger.state.last_snapshot()
-        reports = desk.queries.cycles(ROWS, None).items
-        orders = desk.queries.orders(ROWS, None, None, None).items
-    except LedgerUnavailable as error:
-        shell = _shell(settings)
-        return {**shell, "headline": "The ledger does not answer", "explanation": str(error)}
-    return {
-        "badge": mode_badge(settings, simulated=known.simulated),
-        "account": settings.trading_engine.account,
-        "flower": _flower(settings),
-        "status": known,
-        "headline": _headline(known),
-        "tone": "" if known.trading_state is TradingState.ACTIVE else "bad",
-        "now": desk.engine.clock.now(),
-        "cycles": reports,
-        "orders": orders,
-        "positions": [held for held in snapshot.positions if held.quantity] if snapshot else [],
-    }
-
-
-def _shell(settings: Settings) -> dict[str, object]:
-    return {
-        "badge": mode_badge(settings, simulated=is_simulated(settings, None)),
-        "account": settings.trading_engine.account,
-        "flower": _flower(settings),
-        "status": None,
-        "headline": "A key is needed",
-        "explanation": (
-            "This page holds no data without one. "
-            "Ask with: curl -H 'Authorization: Bearer KEY' and the address of /status"
-        ),
-    }
-
-
-def _headline(known: Status) -> str:
-    word = known.trading_state.value
-    if known.trading_state is not TradingState.ACTIVE:
-        return f"{word} since {_instant(known.state.since)}: {known.state.reason or 'see below'}"
-    current = known.current_cycle
-    if current is not None:
-        return f"{word}, a cycle is running ({current.progress.stage})"
-    return f"{word}, schedule {known.schedule}"
-
-
-def _flower(settings: Settings) -> str:
-    flower = settings.flower
-    return f"http://{flower.host}:{flower.port}/" if flower.enabled else ""
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters.update(
-        clock=lambda at: f"{at:%H:%M:%S}",
-        instant=_instant,
-        money=lambda value: f"{value:,.2f}",
-        cents=lambda value: f"{value.quantize(CENT):,f}",
-        signed=_signed,
-        percent=lambda value: f"{value:.2%}",
-    )
-    return environment
-
-
-def _instant(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _signed(value: Decimal) -> str:
-    return f"{value.quantize(CENT):+,f}".replace("-", "−")

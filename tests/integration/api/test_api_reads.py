@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import posixpath
+import re
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -422,34 +424,52 @@ def test_the_description_names_every_route(bench: Bench) -> None:
     }
 
 
-def test_the_page_shows_the_mode_and_the_state(bench: Bench) -> None:
-    equity_curve(bench, ["100000"])
-    page = bench.get("/")
+def test_the_page_is_a_shell_that_allows_nothing_foreign(bench: Bench) -> None:
+    page = bench.get("/?theme=dark")
     assert page.content_type.startswith("text/html")
-    assert '<span class="badge simulated">SIMULATED</span>' in page.text
-    assert "ACTIVE" in page.text
-    assert "100,000.00 USD" in page.text
     assert page.headers["Content-Security-Policy"].startswith("default-src 'self'")
+    assert bench.get("/?theme=pink").status_code == 422
 
 
-def test_the_page_says_who_halted_and_why_and_escapes_it(bench: Bench) -> None:
-    bench.post("/halt", {"reason": "<b>odd</b>"})
-    page = bench.get("/").text
-    assert "HALTED since 2025-11-22 12:00:00 UTC: &lt;b&gt;odd&lt;/b&gt;" in page
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_a_page_holds_nothing_inline_and_everything_it_names_is_there(
+    bench: Bench, path: str
+) -> None:
+    """The content policy would refuse the former."""
+    page = bench.get(path).text
+    assert not re.search(r"<style|style=|<script>|\son[a-z]+=", page)
+    named = re.findall(r'(?:src|href)="(/assets/[^"]+)"', page)
+    assert len(named) > 5
+    for name in named:
+        assert bench.get(name).status_code == 200, name
 
 
-def test_the_page_holds_nothing_inline(bench: Bench) -> None:
-    """The content policy would refuse it."""
-    page = bench.get("/").text
-    assert "<script" not in page
-    assert "<style" not in page
-    assert "style=" not in page
-    assert bench.get("/page.css").content_type.startswith("text/css")
+def test_every_module_that_a_script_imports_is_served(bench: Bench) -> None:
+    seen: set[str] = set()
+    waiting = ["/assets/js/main.js", "/assets/js/reference.js"]
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        answer = bench.get(name)
+        assert (answer.status_code, answer.mimetype) == (200, "text/javascript"), name
+        if "/vendor/" not in name:
+            found = re.findall(r'(?:from|import\()\s*"(\.[^"]+)"', answer.text)
+            waiting += [
+                posixpath.normpath(posixpath.join(posixpath.dirname(name), f)) for f in found
+            ]
+    assert len(seen) > 20
 
 
-def test_the_page_says_so_when_the_ledger_does_not_answer(bench: Bench) -> None:
+def test_an_unchanged_file_of_the_page_is_304(bench: Bench) -> None:
+    first = bench.get("/assets/js/main.js")
+    again = bench.get("/assets/js/main.js", headers={"If-None-Match": first.headers["ETag"]})
+    assert again.status_code == 304
+    assert bench.get("/assets/../api.py").status_code == 404
+    assert bench.get("/assets/js/none.js").status_code == 404
+
+
+def test_the_page_answers_without_the_ledger(bench: Bench) -> None:
     bench.break_ledger()
-    page = bench.get("/")
-    assert page.status_code == 200
-    assert "The ledger does not answer" in page.text
-    assert "SIMULATED" in page.text
+    assert bench.get("/").status_code == 200
