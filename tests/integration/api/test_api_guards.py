@@ -22,7 +22,10 @@ from web.keys import Key
 from web.routing import site_of
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-OPEN_TO_ALL = {"/", "/page.css", "/health", "/health/live", "/health/ready"}
+OPEN_TO_ALL = {
+    *("/", "/docs", "/runbook", "/assets/<path:name>"),
+    *("/health", "/health/live", "/health/ready"),
+}
 SCOPES = ("read", "cycle", "control", "halt", "admin")
 HALT = {"reason": "now"}
 RESUME = {"state": "ACTIVE", "reason": "checked"}
