@@ -14,6 +14,7 @@ from launcher.ports import Claim
 
 CELERY = (sys.executable, "-m", "celery", "-A", "tasks.app")
 FLOWER_COLUMNS = "name,args,kwargs,state,received,runtime,worker"
+FLOWER_CONF = "tasks/flower_config.py"
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 # SIGTERM lets a worker finish what it can within celery.soft_shutdown_s, no longer
 SOFT_STOP = {"REMAP_SIGTERM": "SIGQUIT"}
@@ -139,7 +140,8 @@ def _flower(settings: Settings) -> Part:
     flower = settings.flower
     address = reached(flower.host, flower.port)
     listen = (f"--address={flower.host}", f"--port={flower.port}")
-    command = (*CELERY, "flower", *listen, f"--tasks_columns={FLOWER_COLUMNS}")
+    shown = (f"--tasks_columns={FLOWER_COLUMNS}", f"--conf={FLOWER_CONF}")
+    command = (*CELERY, "flower", *listen, *shown)
     secret = flower.basic_auth.get_secret_value()
     return Part(
         "flower",
