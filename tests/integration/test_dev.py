@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 COMMANDS = (
     *("up", "test", "format", "lint", "types", "bench", "conform", "audit", "replay"),
-    *("compose-env", "compose-check"),
+    *("backup", "compose-env", "compose-check"),
 )
 VERBS = (
     *("status", "start", "stop", "cycle", "halt", "reduce", "resume", "orders", "explain"),
