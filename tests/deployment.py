@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from engine.ports import Engine
 from launcher.audit import read_books
 from services.execution.app import create_app as execution_app
 from services.market_data.app import create_app as market_data_app
+from services.monitoring.app import create_app as monitoring_app
 from services.portfolio.app import create_app as portfolio_app
 from services.strategy.app import create_app as strategy_app
 from tests.integration.stack import free_ports
@@ -37,7 +38,9 @@ APPS = {
     "strategy": strategy_app,
     "portfolio": portfolio_app,
     "execution": execution_app,
+    "monitoring": monitoring_app,
 }
+TRADING = ("market_data", "strategy", "portfolio", "execution")
 
 
 class Silence:
@@ -84,16 +87,17 @@ class MemoryCache:
 class Deployment:
     """Services that run, their folder, and an engine that can be ended and begun again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, more: Mapping[str, str] | None = None) -> None:
         self.folder = folder
         ports = free_ports(len(APPS) + 1)
         own = dict(zip(APPS, ports, strict=False))
         environ = {f"SERVICES__{name.upper()}__PORT": str(port) for name, port in own.items()}
-        self.environ = {"DATA_DIR": str(folder), "REDIS__PORT": str(ports[-1]), **environ}
+        own_redis = {"DATA_DIR": str(folder), "REDIS__PORT": str(ports[-1])}
+        self.environ = {**own_redis, **environ, **({} if more is None else more)}
         self.settings = load_settings(self.environ)
         self._servers: dict[str, RunningServer] = {}
         self._numbers = itertools.count(1)
-        for name in APPS:
+        for name in TRADING:
             self.start_service(name)
         self.engine = self.begin()
 

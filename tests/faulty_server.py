@@ -165,6 +165,7 @@ class _Handler(socketserver.BaseRequestHandler):
 class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     block_on_close = False
+    allow_reuse_address = True
     request_queue_size = 128
     owner: FaultyServer
 
@@ -175,13 +176,13 @@ class FaultyServer:
     Counts what arrives in `asked`. Use it as a context manager.
     """
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, port: int = 0) -> None:
         self.asked: list[Asked] = []
         self.stopping = threading.Event()
         self._lock = threading.Lock()
         self._served = 0
         self.script = script
-        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server = _Server(("127.0.0.1", port), _Handler)
         self._server.owner = self
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True

@@ -29,6 +29,7 @@ from engine.domain.alerts import KINDS
 from engine.domain.cycle import CycleStatus
 from engine.domain.ledger_values import LedgerState
 from engine.domain.model import OrderStatus, PortfolioSnapshot, TradingState
+from engine.domain.quality import FAULT_WORDS
 from engine.domain.views import Rates
 from engine.errors import LedgerUnavailable
 from engine.version import VERSION
@@ -189,6 +190,13 @@ def _of_cycles(desk: Desk, state: LedgerState) -> Iterator[Metric]:
             for each in CycleStatus
             if each is not CycleStatus.RUNNING
         },
+    )
+    skips = {} if last is None else last.skips
+    yield gauges(
+        "symbols_skipped",
+        "Symbols that the last cycle skipped, by the kind of fault.",
+        ("reason",),
+        {(word,): float(skips.get(word, 0)) for word in FAULT_WORDS},
     )
     simulated = is_simulated(desk.engine.settings, last)
     yield gauge("simulated", "Whether prices are replayed or made up.", float(simulated))

@@ -15,6 +15,7 @@ from engine.domain.cycle import AllocationFacts, CycleTimes
 from engine.domain.limits import Limits
 from engine.domain.model import Allowance, Instrument, OrderIntent, PortfolioSnapshot, Quote
 from engine.domain.orders import need
+from engine.domain.quality import QUOTE_CLOCK_TOLERANCE_S
 from engine.domain.sizing import SIZING, sizing_allowance
 
 FRACTION = f"{SIZING}fraction"
@@ -119,7 +120,8 @@ def _snapshot_age(rule: str, barrier: Barrier) -> Allowance:
         limits.max_snapshot_age_s if rule == "max_snapshot_age_s" else limits.max_stale_snapshot_s
     )
     detail = f"portfolio {age_s:.1f} s old, at most {most:g} s"
-    return rules.refuses(rule, detail) if age_s > most else rules.passes(rule, detail)
+    is_ahead = rule == "max_snapshot_age_s" and age_s < -QUOTE_CLOCK_TOLERANCE_S
+    return rules.refuses(rule, detail) if age_s > most or is_ahead else rules.passes(rule, detail)
 
 
 def _signal_age(intent: OrderIntent, barrier: Barrier) -> Allowance:

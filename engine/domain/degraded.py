@@ -18,12 +18,13 @@ from engine.domain.cycle import (
     SymbolOutcome,
 )
 from engine.domain.limits import QualityLimits
-from engine.domain.model import TradingState
+from engine.domain.model import Order, OrderStatus, TradingState
 from engine.domain.quality import is_distrusted
 
 RETURNED = "_returned"
 """Ends the name of a cause whose service answers again, until two cycles went well."""
 GOOD_CYCLES = 2
+UNSETTLED = frozenset({OrderStatus.SENDING, OrderStatus.UNKNOWN})
 ANSWERED = frozenset({CycleStatus.COMPLETED, CycleStatus.DEGRADED})
 
 EFFECTS: Mapping[str, str] = MappingProxyType(
@@ -65,6 +66,14 @@ def distrust(
         f" more than {limits.max_bad_share:.0%}",
         lowers=TradingState.REDUCING,
     )
+
+
+def doubt(orders: Iterable[Order]) -> Degradation | None:
+    """The execution service left the fate of orders unknown."""
+    count = sum(order.status in UNSETTLED for order in orders)
+    if count == 0:
+        return None
+    return Degradation(service="execution", reason=f"{count} orders of unknown fate")
 
 
 def explained(

@@ -33,6 +33,7 @@ CANDLE_FAULTS = (
 )
 ANSWER_FAULTS = ("missing", "garbage", "no candles", "no signals")
 OTHER_FAULT = "other"
+FAULT_WORDS = (*CANDLE_FAULTS, *ANSWER_FAULTS, OTHER_FAULT)
 
 
 def merge(cached: Candles | None, fresh: Candles, limit: int) -> Candles:
@@ -108,7 +109,7 @@ def judge_quote(quote: Quote, *, now: datetime, max_age_s: float) -> str | None:
 def fault_word(reason: str) -> str:
     """The kind of fault that a symbol's reason names; `other` for what a service says freely."""
     word = reason.partition(":")[0]
-    return word if word in CANDLE_FAULTS or word in ANSWER_FAULTS else OTHER_FAULT
+    return word if word in FAULT_WORDS else OTHER_FAULT
 
 
 def is_distrusted(bad: int, symbols: int, limits: QualityLimits) -> bool:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from engine.domain.cycle import DroppedSignal
 from engine.domain.model import Action, Position, Signal, Value
 
+NOT_NEWEST = "not_newest"
 MILLISECONDS = 1000
 
 
@@ -154,7 +155,7 @@ def _is_price(value: Decimal) -> bool:
 def _out_of_time(signal: Signal, context: _Context) -> str | None:
     newest = context.newest[signal.symbol]
     if signal.candle_time != newest:
-        return f"not_newest: about the candle at {signal.candle_time}, the newest is {newest}"
+        return f"{NOT_NEWEST}: about the candle at {signal.candle_time}, the newest is {newest}"
     age_s = (context.now - signal.candle_time - context.step) / MILLISECONDS
     if signal.action is Action.BUY and age_s > context.ttl_s:
         return f"expired: the candle closed {age_s:.0f} s ago, at most {context.ttl_s:g} s"

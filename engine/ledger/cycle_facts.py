@@ -107,7 +107,8 @@ def _degradations(header: CyclePlan | None, found: list[AnyRow]) -> tuple[Degrad
     listed = [] if header is None else list(header.degraded)
     for batch in found:
         listed += load(batch.degraded, list[Degradation])
-    return tuple({(d.service, d.reason): d for d in listed}.values())
+    # The first one stays: that of the plan says what it implies beyond the cycle.
+    return tuple({(d.service, d.reason): d for d in reversed(listed)}.values())[::-1]
 
 
 def _sums(parts: Iterable[dict[str, float]]) -> dict[str, float]:

@@ -8,7 +8,7 @@ from engine.domain.cycle import BatchInput, BatchRef, Degradation, Stage
 from engine.domain.kept_inputs import DecisionSettings, EvaluateInputs
 from engine.domain.messages import EvaluateAnswer
 from engine.domain.model import Candles, Position, Signal
-from engine.domain.signals import FilteredSignals, filter_signals
+from engine.domain.signals import NOT_NEWEST, FilteredSignals, filter_signals
 from engine.errors import ServiceError
 from engine.pipeline.steps import (
     StepResult,
@@ -54,10 +54,19 @@ def run(engine: Engine, ref: BatchRef) -> BatchRef:
         outcomes=skipped(ref, Stage.EVALUATE, {**lost, **answer.errors}),
         kept=found.kept,
         dropped=found.dropped,
+        degraded=_outdated(found),
     )
     save(engine, ref, Stage.EVALUATE, result, watch, inputs=EvaluateInputs(windows=windows))
     _tell(candles, found, watch)
     return ref
+
+
+def _outdated(found: FilteredSignals) -> tuple[Degradation, ...]:
+    """Signals about older candles are no answer to what was asked."""
+    count = sum(dropped.reason.startswith(NOT_NEWEST) for dropped in found.dropped)
+    if count == 0:
+        return ()
+    return (Degradation(service="strategy", reason=f"{count} signals about older candles"),)
 
 
 def _tell(candles: dict[str, Candles], found: FilteredSignals, watch: Stopwatch) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from engine import reconcile
+from engine import degraded_state, reconcile
 from engine.domain import degraded
 from engine.domain import report as reports
 from engine.domain.cycle import CycleReport, Stage
@@ -57,6 +57,10 @@ def _explained(engine: Engine, facts: CycleFacts) -> CycleFacts:
     found = [*report.degraded]
     if distrusted is not None and all(entry.lowers is None for entry in found):
         found.append(distrusted)
+        degraded_state.distrust_market(engine, distrusted)
+    doubted = degraded.doubt(facts.orders)
+    if doubted is not None and all(entry.service != doubted.service for entry in found):
+        found.append(doubted)
     earlier = engine.ledger.cycles.latest(1)
     told = degraded.explained(found, earlier, report.started_at)
     return msgspec.structs.replace(facts, report=msgspec.structs.replace(report, degraded=told))

@@ -44,7 +44,8 @@ def read(engine: Engine, cycle_id: str) -> Market:
             listed = engine.market_data.symbols()
     except ServiceError as error:
         return _without_answer(engine, error)
-    engine.cache.save_symbols(listed)
+    if listed.symbols:
+        engine.cache.save_symbols(listed)
     if not ended:
         return Market(listed.clock, listed.as_of, listed.symbols, may_enter=True)
     log.info("replay_ended", market_time=listed.as_of.isoformat())

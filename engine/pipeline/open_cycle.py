@@ -23,7 +23,8 @@ from engine.domain.cycle import (
     Trigger,
 )
 from engine.domain.ledger_values import LedgerState, OpenedCycle
-from engine.domain.model import PortfolioSnapshot
+from engine.domain.model import Instrument, PortfolioSnapshot
+from engine.domain.quality import QUOTE_CLOCK_TOLERANCE_S
 from engine.domain.timing import call_timeout_s, cycle_times
 from engine.errors import ServiceError, ServiceRejected
 from engine.identity import feed_identity
@@ -150,8 +151,20 @@ def _look_around(engine: Engine, opened: OpenedCycle, degraded: list[Degradation
         seen=seen,
         snapshot=snapshot,
         state=_state(engine, opened, result, snapshot, (*degraded, *seen.degraded)),
-        degraded=(*degraded, *seen.degraded, *unmarked),
+        degraded=(*degraded, *seen.degraded, *unmarked, *_out_of_time(engine, result)),
     )
+
+
+def _out_of_time(engine: Engine, result: reconcile.ReconcileResult) -> list[Degradation]:
+    """An account that no entry may use, though it was given just now."""
+    if result.snapshot is None:
+        return []
+    age_s = (engine.clock.now() - result.snapshot.as_of).total_seconds()
+    most_s = engine.settings.risk.max_snapshot_age_s
+    if -QUOTE_CLOCK_TOLERANCE_S <= age_s <= most_s:
+        return []
+    reason = f"its account is {age_s:.0f} s old, at most {most_s:g} s for entries"
+    return [Degradation(service="portfolio", reason=reason)]
 
 
 def _assemble(engine: Engine, opening: _Opening, watch: Stopwatch) -> CyclePlan:
@@ -176,13 +189,24 @@ def _assemble(engine: Engine, opening: _Opening, watch: Stopwatch) -> CyclePlan:
         trading_state=opening.state.effective,
         may_enter=opening.may_enter,
         may_send=opening.may_send,
-        instruments=tuple(item for item in opening.seen.instruments if item.symbol in worked_on),
+        instruments=_instruments(engine, opening.seen.instruments, worked_on),
         batches=batches,
         snapshot=opening.snapshot,
         outcomes=chosen.outcomes,
         degraded=opening.degraded,
         select_seconds=watch.seconds(),
     )
+
+
+def _instruments(
+    engine: Engine, listed: Sequence[Instrument], symbols: set[str]
+) -> tuple[Instrument, ...]:
+    """Of these symbols; what is held and not listed now is as it was listed last."""
+    known = {item.symbol: item for item in listed}
+    if not symbols <= known.keys():
+        last = engine.cache.load_symbols()
+        known = {item.symbol: item for item in (last.symbols if last is not None else ())} | known
+    return tuple(known[symbol] for symbol in sorted(symbols & known.keys()))
 
 
 def _held(snapshot: PortfolioSnapshot | None) -> tuple[str, ...]:

@@ -103,6 +103,12 @@ def test_an_answer_beyond_the_cap_is_refused_without_being_read_whole() -> None:
         assert time.monotonic() - started < 1
 
 
+def test_an_answer_of_too_many_values_is_refused_before_it_is_decoded() -> None:
+    body = b'{"value": [' + b"0," * 1_000_000 + b"0]}"
+    with FaultyServer(Reply(body=body)) as server, pytest.raises(BadPayload, match="values"):
+        get(make_transport(server.url, max_answer_bytes=33554432))
+
+
 @pytest.mark.parametrize("reply", [HANG, TRICKLE, TRICKLE_HEADERS], ids=lambda reply: reply.how)
 def test_a_call_ends_at_its_deadline_whatever_the_service_does(reply: Reply) -> None:
     with FaultyServer(reply) as server:

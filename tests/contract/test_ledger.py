@@ -157,6 +157,22 @@ def test_a_reported_batch_gives_nothing_to_do(world: World) -> None:
     assert world.ledger.cycles.pending(cycle.cycle_id) == ()
 
 
+def test_the_latest_reports_are_those_of_closed_cycles_that_ran(world: World) -> None:
+    first = world.open("a")
+    world.plan(first)
+    assert world.open("b").status is CycleStatus.SKIPPED
+    assert world.ledger.cycles.latest(2) == ()
+    close(world, first.cycle_id)
+    second = world.open("c")
+    world.plan(second)
+    close(world, second.cycle_id)
+    assert [each.cycle_id for each in world.ledger.cycles.latest(2)] == [
+        second.cycle_id,
+        first.cycle_id,
+    ]
+    assert [each.cycle_id for each in world.ledger.cycles.latest(1)] == [second.cycle_id]
+
+
 def test_nothing_is_claimed_or_reported_of_a_closed_cycle(world: World) -> None:
     cycle = world.open()
     world.plan(cycle, ("BTC/USD",))

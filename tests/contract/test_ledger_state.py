@@ -75,6 +75,14 @@ def test_a_derived_cause_that_persists_keeps_its_since(ledger: SqlLedger) -> Non
     assert ledger.state.set_derived({}, LATER).derived == ()
 
 
+def test_a_new_derived_cause_may_have_begun_earlier(ledger: SqlLedger) -> None:
+    causes = {"portfolio_returned": (REDUCING, "answers again")}
+    state = ledger.state.set_derived(causes, LATER, {"portfolio_returned": NOW})
+    assert [cause.since for cause in state.derived] == [NOW]
+    again = ledger.state.set_derived(causes, LATER, {"portfolio_returned": LATER})
+    assert [cause.since for cause in again.derived] == [NOW]
+
+
 def test_every_change_of_state_leaves_a_row_of_history(ledger: SqlLedger) -> None:
     state = ledger.state
     state.set_operator(REDUCING, "careful", "me", NOW)

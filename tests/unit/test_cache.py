@@ -10,10 +10,11 @@ import pytest
 
 from engine.cache import RedisCandleCache
 from engine.domain.messages import SymbolList
-from engine.domain.model import Candles, Instrument, MarketClock
+from engine.domain.model import Candles, Instrument, MarketClock, Quote
 from tests.clients_kit import RedisSwitch
 
 SECRET = b"s" * 32
+NOON = datetime(2025, 11, 22, 12, tzinfo=UTC)
 
 
 def candles(count: int = 3, start: int = 0) -> Candles:
@@ -111,6 +112,16 @@ def test_with_redis_away_everything_is_a_miss_and_nothing_raises() -> None:
     cache.save_symbols(SYMBOLS)
     assert cache.load(["A"], "1h") == {}
     assert cache.load_symbols() is None
+
+
+def test_quotes_come_back_of_whatever_age_and_only_as_they_were_signed() -> None:
+    switch = RedisSwitch()
+    quote = Quote(bid=Decimal("1.10"), ask=Decimal(2), last=Decimal(1), as_of=NOON)
+    make_cache(switch).save_quotes({"A": quote, "B": quote})
+    assert make_cache(switch).load_quotes(["A", "C"]) == {"A": quote}
+    for key in switch.client.keys("*quote:B"):
+        switch.client.set(key, switch.client.get(key).replace(b"1.10", b"9.10"))
+    assert make_cache(switch).load_quotes(["B"]) == {}
 
 
 SYMBOLS = SymbolList(
