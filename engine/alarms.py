@@ -53,7 +53,7 @@ class Alarms:
         self._holds_since: dict[str, datetime] = {}
         self._held_last: dict[str, datetime] = {}
         self._told: set[str] = set()
-        self._simulated = True
+        self._simulated = is_simulated(desk.engine.settings, None)
         self._silence: AlertRecord | None = None
         self._silence_told = False
 
@@ -73,7 +73,8 @@ class Alarms:
     def _look(self, now: datetime) -> None:
         state = self._engine.ledger.state.read()
         last = self._desk.queries.last_cycle()
-        self._simulated = is_simulated(self._engine.settings, last)
+        if last is not None and last.market_time is not None:  # else it says nothing of prices
+            self._simulated = is_simulated(self._engine.settings, last)
         known = self._desk.queries.alerts_since(now - RESOLVED_LATELY)
         is_open = [alert for alert in known if alert.resolved_at is None]
         holding = self._holding(state, last, is_open, now)

@@ -139,6 +139,23 @@ def test_an_alert_says_since_when_what_follows_and_where_to_read_on(watched: Wat
     }
 
 
+def test_a_cycle_without_prices_does_not_change_what_the_prices_are(tmp_path: Path) -> None:
+    """A replay behind a service of the operator's own is known by its market time alone."""
+    own = {"services": {"market_data": {"url": "http://127.0.0.1:9"}}}
+    bench = make_bench(Settings.model_validate({"data_dir": str(tmp_path), **own}))
+    monitoring = Recorder()
+    watched = Watched(bench, alarms_of(bench, monitoring), monitoring)
+    replayed = bench.open_cycle("schedule|a")
+    bench.plan_cycle(replayed, account(), NOON - timedelta(days=90))
+    bench.close_cycle(replayed)
+    watched.look()
+    bench.close_cycle(bench.open_cycle("schedule|b"), CycleStatus.FAILED)
+    watched.look()
+    [event] = watched.monitoring.events
+    assert (event.data["name"], event.data["mode"]) == ("cycle_failed", "SIMULATED")
+    bench.ledger.dispose()
+
+
 def test_what_comes_and_goes_within_the_hold_is_not_told(watched: Watched) -> None:
     for _ in range(5):
         watched.down("strategy")
