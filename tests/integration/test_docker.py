@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -170,6 +171,33 @@ def test_the_fleet_becomes_healthy_trades_and_survives_kills(
     _wait_for(has_gone_on, CYCLE_LIMIT_S, evidence)
     audit = _docker(*project, "exec", "-T", "upkeep", "python", "-m", "launcher.audit")
     assert audit.count(" ok  ") == 12, audit
+
+
+def test_prometheus_and_grafana_see_the_engine(image: str, project: tuple[str, ...]) -> None:
+    """`--profile observability`: the engine is scraped with its key, every rule is loaded."""
+    limit = ("--wait-timeout", str(START_LIMIT_S))
+    _docker(*project, "--profile", "observability", "up", "--wait", *limit)
+    environment = dict(
+        line.split("=", 1) for line in Path(project[4]).read_text(encoding="utf-8").splitlines()
+    )
+    prometheus = "http://127.0.0.1:9090/api/v1"
+
+    def is_scraped() -> bool:
+        targets = _ask(prometheus, "/targets", "none")["data"]["activeTargets"]
+        return {target["labels"]["job"] for target in targets if target["health"] == "up"} == {
+            *("trading-engine", "flower")
+        }
+
+    _wait_for(is_scraped, START_LIMIT_S, lambda: _docker(*project, "logs", "prometheus"))
+    groups = _ask(prometheus, "/rules", "none")["data"]["groups"]
+    assert {rule["name"] for group in groups for rule in group["rules"]} >= {"execution_down"}
+    login = base64.b64encode(f"admin:{environment['GRAFANA_PASSWORD']}".encode()).decode()
+    request = Request(
+        "http://127.0.0.1:3000/api/dashboards/uid/trading-engine",
+        headers={"Authorization": f"Basic {login}"},
+    )
+    with urlopen(request, timeout=15) as reply:  # noqa: S310 (a container of this test)
+        assert json.loads(reply.read())["dashboard"]["title"] == "Trading engine"
 
 
 def test_without_keys_compose_says_what_to_do(tmp_path: Path) -> None:
