@@ -6,6 +6,8 @@ from datetime import datetime
 from decimal import Decimal
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from engine.domain import account as accounts
 from engine.domain.matching import Execution, Picture, Terms, WorkingOrder
@@ -17,11 +19,13 @@ from engine.domain.model import (
     PortfolioSnapshot,
     TimeInForce,
 )
-from engine.domain.performance import Point
+from engine.domain.performance import Curve
 from replay.memory import Memory, Placed
 from services.execution.brokers.paper import PaperBroker
 from services.execution.limits import HardLimits, breach
 from services.execution.prices import MarketPrice, UnknownSymbol
+
+Floats = NDArray[np.float64]
 
 
 class NoPrices:
@@ -33,7 +37,7 @@ class NoPrices:
 
 
 class ReplayAccount:
-    """One account over the whole history."""
+    """One account over the whole history, and its equity after each of so many moments."""
 
     def __init__(
         self, account: accounts.Account, memory: Memory, terms: Terms, limits: HardLimits | None
@@ -41,10 +45,16 @@ class ReplayAccount:
         self.account = account
         self.memory = memory
         self.fills: list[Fill] = []
-        self.points: list[Point] = []
+        self.start = account.equity
+        self.curve = Curve(np.zeros(0), np.zeros(0))
         self.cash: list[Decimal] = []
         self._broker = PaperBroker(NoPrices(), terms)
         self._limits = limits
+
+    def begin(self, times: Floats) -> None:
+        """Points of the equity curve to come; until then it is what the account begins with."""
+        self.curve = Curve(times, np.full(len(times), float(self.account.equity)))
+        self.cash = [self.account.cash] * len(times)
 
     def snapshot(self, now: datetime) -> PortfolioSnapshot:
         """The account as the rules see it."""
@@ -54,13 +64,10 @@ class ReplayAccount:
         """Value the holdings anew, and move the account's day on."""
         self.account = accounts.apply_marks(self.account, prices, now)
 
-    def note(self, now: datetime) -> None:
-        """A point of the equity curve; a later one of the same instant replaces it."""
-        if self.points and self.points[-1].time == now:
-            self.points.pop()
-            self.cash.pop()
-        self.points.append(Point(now, self.account.equity))
-        self.cash.append(self.account.cash)
+    def note(self, place: int) -> None:
+        """The account as it is, at this point of the equity curve."""
+        self.curve.equity[place] = float(self.account.equity)
+        self.cash[place] = self.account.cash
 
     def place(self, order: Order, picture: Picture, filled_in: int) -> None:
         """Send one order to the paper broker, and book what becomes of it."""

@@ -17,7 +17,7 @@ REASON = "end"
 def sell_all(runner: Runner, cycle: Moment, options: Options, terms: Terms) -> None:
     """Sell each holding at its last close, or at the last quote it had, for the fee alone."""
     for symbol, held in sorted(runner.account.account.holdings.items()):
-        newest = runner.history.newest(symbol, cycle.now_ms)
+        newest = runner.history.last_close(symbol)
         price, filled_in = from_float(newest.close), newest.time
         quote = runner.last_quote(symbol)
         if options.end_at_quote and quote is not None:
@@ -33,7 +33,7 @@ def sell_all(runner: Runner, cycle: Moment, options: Options, terms: Terms) -> N
             fee=fee_of(EXACT.multiply(held.quantity, price), terms),
         )
         runner.account.book(order, (execution,), filled_in)
-    runner.account.note(cycle.now)
+    runner.account.note(cycle.step + 1)
 
 
 def _order(held: Holding, price: Decimal, cycle: Moment) -> Order:

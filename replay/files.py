@@ -9,10 +9,12 @@ from pathlib import Path
 
 import msgspec
 
+from replay.history import moment
 from replay.record import Record
 from replay.results import Results, TradeRow, metrics, shown
 
 TRADES, EQUITY, METRICS = "trades.csv", "equity.csv", "metrics.json"
+PLACES = 8  # of equity, which is a float beside the exact cash
 DECISIONS, REPORT = "decisions.jsonl", "report.html"
 
 
@@ -39,9 +41,12 @@ def trades_csv(results: Results) -> str:
 
 def equity_csv(results: Results) -> str:
     """The account after each decision."""
+    curve = results.curve
     rows = (
-        [shown(point.time), shown(point.equity), shown(cash)]
-        for point, cash in zip(results.points, results.cash, strict=True)
+        [shown(moment(round(time * 1000))), f"{equity:.{PLACES}f}", shown(cash)]
+        for time, equity, cash in zip(
+            curve.time.tolist(), curve.equity.tolist(), results.cash, strict=True
+        )
     )
     return _table([["time", "equity", "cash"], *rows])
 

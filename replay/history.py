@@ -7,28 +7,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.domain import quality
-from engine.domain.amounts import ZERO, plain
+from engine.domain.amounts import ZERO
 from engine.domain.limits import Limits
 from engine.domain.matching import Picture, Steps
 from engine.domain.model import Candles, Instrument, Quote
 from engine.errors import ConfigError, DataQualityError
 from engine.settings import TIMEFRAME_SECONDS
+from replay import quotes
 from replay.options import Options
-from services.market_data.feeds.feed import around
+from services.market_data.feeds.feed import DAY_MS, MIN_NOTIONAL
 from services.market_data.feeds.files import FilesFeed
 from services.market_data.feeds.tables import read_candles
 
 MILLISECONDS = 1000
 LEAST_CANDLES = 3
 LEAST_HISTORY = 2
-NO_TICK = Decimal("1e-12")
+
+Floats = NDArray[np.float64]
 
 
 def moment(time_ms: int) -> datetime:
@@ -75,10 +77,16 @@ def currency_of(candles: Mapping[str, Candles]) -> str:
 
 @dataclass(frozen=True)
 class _Rows:
-    """One symbol: how many rows have closed at each now, and faults counted up to each row."""
+    """One symbol: how many rows have closed at each now, and faults counted up to each row.
+
+    `opens` is the open of the candle that follows each now (NaN for none), `closes` the close of
+    the one that just ended.
+    """
 
     ends: NDArray[np.int64]
     suspicious: NDArray[np.int64]
+    opens: Floats
+    closes: Floats
 
 
 class History:
@@ -89,21 +97,22 @@ class History:
         self.limits = limits
         self.step_ms = limits.timeframe_s * MILLISECONDS
         self._options = options
-        self._spread_bps = options.settings.services.market_data.spread_bps
+        self.spread_bps = options.settings.services.market_data.spread_bps
         self.feed = FilesFeed(
             candles,
             timeframe=limits.timeframe,
             step_s=limits.timeframe_s,
             history=LEAST_HISTORY if options.is_plain else limits.candles,
-            spread_bps=self._spread_bps,
+            spread_bps=self.spread_bps,
         )
         self.nows = self._instants()
         self._rows = {symbol: self._rows_of(rows) for symbol, rows in candles.items()}
         self.first_close = {
             symbol: int(rows.time.min()) + self.step_ms for symbol, rows in candles.items()
         }
+        self._suspect = {symbol: self._is_suspect(symbol) for symbol in candles}
         self._suspects: NDArray[np.int64] = np.sum(
-            [self._is_suspect(symbol) for symbol in candles], axis=0
+            list(self._suspect.values()), axis=0, dtype=np.int64
         )
         self._listed: dict[str, Instrument] = {}
         self._listed_at = 0
@@ -134,9 +143,62 @@ class History:
                 )
         return self._judged(symbol, now_ms)
 
+    def suspect(self, symbol: str) -> NDArray[np.bool_]:
+        """For each now whether the symbol is listed and not known to be sound."""
+        return self._suspect[symbol]
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The row of each symbol in `bids_of_all`."""
+        return {symbol: place for place, symbol in enumerate(self.candles)}
+
+    @cached_property
+    def bids_of_all(self) -> Floats:
+        """The bids of every symbol, a row each; NaN where there is no price."""
+        return np.vstack([self._bids_of(symbol) for symbol in self.candles])
+
+    @cached_property
+    def volumes_24h(self) -> Floats:
+        """Quote volume of a day at each now, a row for each symbol, to the rounding of a sum."""
+        day, until = self.nows - DAY_MS - 1, self.nows - self.step_ms
+        rows = []
+        for symbol in self.candles:
+            series = self.feed.series(symbol)
+            sums = np.concatenate(([0.0], np.cumsum(series.quote_volume[series.order])))
+            first, last = (series.times.searchsorted(at, side="right") for at in (day, until))
+            rows.append(sums[last] - sums[first])
+        return np.vstack(rows)
+
+    def last_sound(self, symbol: str, step: int) -> int:
+        """The newest step before `step` at which the symbol was sound; -1 for none."""
+        sound = np.flatnonzero(~self._suspect[symbol][:step])
+        return int(sound[-1]) if len(sound) else -1
+
+    def bids(self, symbol: str) -> Floats:
+        """The bid at each now, NaN where there is no price. Right to the last digit of a float."""
+        found: Floats = self.bids_of_all[self.places[symbol]]
+        return found
+
+    def _bids_of(self, symbol: str) -> Floats:
+        rows = self._rows[symbol]
+        if rows is None:
+            found = (self.quote(symbol, now_ms) for now_ms in self.nows.tolist())
+            return np.asarray(
+                [np.nan if isinstance(quote, str) else float(quote.bid) for quote in found]
+            )
+        prices = rows.closes if self._options.fill_at_close else rows.opens
+        if not self._options.is_enforced:
+            return quotes.bids_of(prices, self.spread_bps)
+        series = self.feed.series(symbol)
+        return quotes.bids_on_ticks(prices, rows.ends, series, self.spread_bps)
+
     def has_suspects(self, step: int) -> bool:
         """Whether any symbol may be unfit to be traded on at this now."""
         return bool(self._suspects[step] > 0)
+
+    def count_suspects(self, step: int) -> int:
+        """How many symbols may be unfit to be traded on at this now."""
+        return int(self._suspects[step])
 
     def bad_symbols(self, step: int, now_ms: int, symbols: list[str]) -> int:
         """How many of the symbols cannot be traded on now."""
@@ -152,11 +214,21 @@ class History:
         return known
 
     def _instrument(self, symbol: str, now_ms: int) -> Instrument:
-        listed = self.feed.instrument(symbol, now_ms)
-        lot = listed.lot_size if self._options.lot is None else self._options.lot
-        if self._options.is_enforced:
-            return msgspec.structs.replace(listed, lot_size=lot)
-        return msgspec.structs.replace(listed, lot_size=lot, tick_size=NO_TICK, min_notional=ZERO)
+        series, until = self.feed.series(symbol), now_ms - self.step_ms
+        lot = self._options.lot
+        return Instrument(
+            symbol=symbol,
+            volume_24h=series.volume_24h(now_ms, until),
+            spread_bps=self.spread_bps,
+            tick_size=self._tick(symbol, now_ms),
+            lot_size=series.lot(until) if lot is None else lot,
+            min_notional=MIN_NOTIONAL if self._options.is_enforced else ZERO,
+        )
+
+    def _tick(self, symbol: str, now_ms: int) -> Decimal:
+        if not self._options.is_enforced:
+            return quotes.NO_TICK
+        return self.feed.series(symbol).tick(now_ms - self.step_ms)
 
     def quote(self, symbol: str, now_ms: int) -> Quote | str:
         """What an order meets now, or why there is no price."""
@@ -169,14 +241,21 @@ class History:
             return str(error)
         return self.quote_at(symbol, price, now_ms)
 
+    def bid(self, symbol: str, step: int) -> Decimal:
+        """The exact bid at a step that has one."""
+        rows, now_ms = self._rows[symbol], int(self.nows[step])
+        if rows is None:
+            quote = self.quote(symbol, now_ms)
+            assert isinstance(quote, Quote)  # noqa: S101  the step has one
+            return quote.bid
+        price = float((rows.closes if self._options.fill_at_close else rows.opens)[step])
+        return quotes.exact_bid(price, self.spread_bps, self._tick(symbol, now_ms))
+
     def quote_at(self, symbol: str, price: float, now_ms: int) -> Quote | str:
         """The spread around `price`, or the quote's fault."""
-        tick = self.instrument(symbol, now_ms).tick_size
-        prices = around(price, self._spread_bps, tick)
+        prices = quotes.exact(price, self.spread_bps, self._tick(symbol, now_ms))
         now = moment(now_ms)
-        quote = Quote(
-            bid=plain(prices.bid), ask=plain(prices.ask), last=plain(prices.last), as_of=now
-        )
+        quote = Quote(bid=prices.bid, ask=prices.ask, last=prices.last, as_of=now)
         oldest = self.limits.risk.max_quote_age_s
         return quality.judge_quote(quote, now=now, max_age_s=oldest) or quote
 
@@ -202,12 +281,26 @@ class History:
         )
 
     def newest(self, symbol: str, now_ms: int) -> Newest:
-        """The last closed candle."""
-        one = self.feed.candles(symbol, self.limits.timeframe, now_ms, 1, None)
-        if len(one) == 0:
+        """The last closed candle; of what is no number in it, no volume and NaN for the close."""
+        series = self.feed.series(symbol)
+        row = series.newest(now_ms - self.step_ms)
+        if row < 0:
             return Newest(0, ZERO, float("nan"))
-        volume = Decimal(repr(float(one.volume[-1])))
-        return Newest(int(one.time[-1]), max(volume, ZERO), float(one.close[-1]))
+        candles = self.candles[symbol]
+        volume = float(candles.volume[row])
+        return Newest(
+            int(candles.time[row]),
+            Decimal(repr(volume)) if np.isfinite(volume) and volume > 0 else ZERO,
+            float(candles.close[row]),
+        )
+
+    def last_close(self, symbol: str) -> Newest:
+        """The newest candle with a close that is a price."""
+        candles = self.candles[symbol]
+        with np.errstate(invalid="ignore"):
+            priced = np.flatnonzero(np.isfinite(candles.close) & (candles.close > 0))
+        row = int(priced[np.argmax(candles.time[priced])])
+        return Newest(int(candles.time[row]), ZERO, float(candles.close[row]))
 
     def _just_closed(self, symbol: str, now_ms: int) -> float:
         newest = self.newest(symbol, now_ms)
@@ -237,17 +330,26 @@ class History:
         good = quality.unsuspicious(
             series, timeframe_s=self.limits.timeframe_s, limits=self.limits.quality
         )
+        ends = series.time.searchsorted(self.nows - self.step_ms, side="right")
+        opens_at = self.feed.opens_after(self.nows)
+        coming = np.minimum(series.time.searchsorted(opens_at), len(series) - 1)
+        newest = np.where(ends > 0, ends - 1, -1)
         return _Rows(
-            ends=np.searchsorted(series.time, self.nows - self.step_ms, side="right"),
+            ends=ends,
             suspicious=np.concatenate(([0], np.cumsum(~good))),
+            opens=quotes.prices_of(
+                series.open, np.where(series.time[coming] == opens_at, coming, -1)
+            ),
+            closes=quotes.prices_of(
+                series.close, np.where(series.time[newest] + self.step_ms == self.nows, newest, -1)
+            ),
         )
 
-    def _is_suspect(self, symbol: str) -> NDArray[np.int64]:
-        """For each now 1 where a listed symbol is not known to be sound, else 0."""
+    def _is_suspect(self, symbol: str) -> NDArray[np.bool_]:
         rows, series = self._rows[symbol], self.candles[symbol]
         listed = self.nows >= self.first_close[symbol]
         if rows is None:
-            return listed.astype(np.int64)
+            return listed
         begins = np.maximum(rows.ends - self.limits.candles, 0)
         newest = series.time[np.maximum(rows.ends - 1, 0)] + self.step_ms
         sound: NDArray[np.bool_] = (
@@ -255,8 +357,7 @@ class History:
             & (rows.suspicious[rows.ends] == rows.suspicious[begins])
             & (newest == self.nows)
         )
-        found: NDArray[np.int64] = (listed & ~sound).astype(np.int64)
-        return found
+        return listed & ~sound
 
     def _instants(self) -> NDArray[np.int64]:
         """The moments of decision: as a deployment's cycles, or from the first candles on."""

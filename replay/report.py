@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 import numpy as np
 
-from engine.domain.performance import Point
+from engine.domain.performance import Curve
 from replay.charts import Marker, escaped, line_chart
 from replay.history import moment
 from replay.results import Results, TradeRow, shown
 from replay.runner import Runner
-from replay.summary import figure, shown_metrics
+from replay.summary import figure, shown_metrics, span_of
 
 MOST_SYMBOLS = 8
 MOST_TRADES = 500
@@ -47,7 +48,7 @@ th:first-child,td:first-child{text-align:left}
 def report_html(runner: Runner, results: Results) -> str:
     """The whole page."""
     strategies = ", ".join(sorted({row.strategy for row in results.trades})) or "no trade"
-    first, last = results.points[0].time, results.points[-1].time
+    first, last = span_of(results)
     symbols = sorted(runner.history.candles)
     title = f"Replay of {symbols[0] if len(symbols) == 1 else f'{len(symbols)} symbols'}"
     span = f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
@@ -62,10 +63,10 @@ def report_html(runner: Runner, results: Results) -> str:
         ),
         f'<div class="figures">{_figures(results)}</div>',
         "<h2>Equity</h2>",
-        _equity(results.points),
+        _equity(results.curve),
         "<h2>Drawdown</h2>",
-        _drawdown(results.points),
-        f'<h2>Return by month</h2><div class="wide">{_months(results.points)}</div>',
+        _drawdown(results.curve),
+        f'<h2>Return by month</h2><div class="wide">{_months(results.curve)}</div>',
         "<h2>Trades on price</h2>",
         *_prices(runner, results.trades),
         f'<h2>Trades</h2><div class="wide">{_trades(results.trades)}</div>',
@@ -85,24 +86,25 @@ def _figures(results: Results) -> str:
     )
 
 
-def _equity(points: Sequence[Point]) -> str:
-    values = [float(point.equity) for point in points]
-    return line_chart([point.time for point in points], values, label="Equity over time")
+def _equity(curve: Curve) -> str:
+    return line_chart(_times(curve), curve.equity.tolist(), label="Equity over time")
 
 
-def _drawdown(points: Sequence[Point]) -> str:
-    equity = np.asarray([float(point.equity) for point in points])
-    fall = equity / np.maximum.accumulate(equity) - 1.0
-    times = [point.time for point in points]
-    return line_chart(times, fall.tolist(), label="Drawdown", percent=True, filled=True)
+def _drawdown(curve: Curve) -> str:
+    fall = curve.equity / np.maximum.accumulate(curve.equity) - 1.0
+    return line_chart(_times(curve), fall.tolist(), label="Drawdown", percent=True, filled=True)
 
 
-def _months(points: Sequence[Point]) -> str:
+def _times(curve: Curve) -> list[datetime]:
+    return [moment(round(time * 1000)) for time in curve.time.tolist()]
+
+
+def _months(curve: Curve) -> str:
     """Return of each month, from the last point of the month before."""
     last: dict[tuple[int, int], float] = {}
-    for point in points:
-        last[point.time.year, point.time.month] = float(point.equity)
-    before = float(points[0].equity)
+    for time, equity in zip(_times(curve), curve.equity.tolist(), strict=True):
+        last[time.year, time.month] = equity
+    before = float(curve.equity[0])
     returns: dict[tuple[int, int], float] = {}
     for month in sorted(last):
         returns[month], before = last[month] / before - 1.0, last[month]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from engine.domain import performance
+import numpy as np
+
+from engine.domain import performance, trades
 from engine.domain.amounts import EXACT, plain, text
 from engine.domain.model import Value
-from engine.domain.performance import Performance, Point, Trade
+from engine.domain.performance import Curve, Performance
+from engine.domain.trades import Trade, TradeFigures
 from replay.account import ReplayAccount
 from replay.history import moment
 
@@ -40,91 +42,82 @@ class Results(Value, frozen=True, kw_only=True):
     """What a replay led to. `days_per_year` is what the annual figures count with."""
 
     trades: tuple[TradeRow, ...]
-    points: tuple[Point, ...]
+    curve: Curve
     cash: tuple[Decimal, ...]
+    start_equity: Decimal
+    final_equity: Decimal
     performance: Performance
     days_per_year: int
 
 
 def results_of(account: ReplayAccount) -> Results:
     """Everything that is written and shown; annual figures are of daily points."""
-    points = account.points
-    days = days_per_year(points)
-    daily = performance.daily_points(points)
-    overall = performance.measure(daily, account.fills, periods_per_year=days)
-    fine = performance.drawdown(points)
-    trades = performance.closed_trades(account.fills)
+    curve = account.curve
+    days = days_per_year(curve)
+    overall = performance.measure(performance.daily(curve), account.fills, periods_per_year=days)
+    fine = performance.drawdown(curve)
+    closed = trades.closed_trades(account.fills)
     return Results(
-        trades=tuple(_row(trade, account) for trade in trades),
-        points=tuple(points),
+        trades=tuple(_row(trade, account) for trade in closed),
+        curve=curve,
         cash=tuple(account.cash),
-        performance=_with_fine_drawdown(overall, points, account, fine),
+        start_equity=account.start,
+        final_equity=account.account.equity,
+        performance=_with_fine_drawdown(overall, curve, account, fine),
         days_per_year=days,
     )
 
 
-def days_per_year(points: Sequence[Point]) -> int:
+def days_per_year(curve: Curve) -> int:
     """365 for a market that never closes, else 252."""
-    days = {point.time.astimezone(UTC).date() for point in points}
-    span = (max(days) - min(days)).days + 1
+    days = np.unique(curve.time // performance.DAY_S)
+    span = int(days[-1] - days[0]) + 1
     return EVERY_DAY if len(days) >= NEVER_CLOSED * span else TRADING_DAYS
 
 
 def metrics(results: Results) -> dict[str, object]:
     """The figures by name; None where one has no meaning."""
     figures = results.performance
-    named: dict[str, object] = {"final_equity": float(results.points[-1].equity)}
+    named: dict[str, object] = {"final_equity": float(results.final_equity)}
     names = (
         *("total_return", "cagr", "volatility", "sharpe", "sortino", "calmar", "max_drawdown"),
         *("trades", "win_rate", "profit_factor", "expectancy", "fees", "exposure", "turnover"),
-        "longest_drawdown_s",
+        *("max_drawdown_s", "longest_drawdown_s"),
     )
-    for name in names:
-        value = getattr(figures, name)
-        named[name] = float(value) if isinstance(value, Decimal) else value
+    named |= {name: _plain(getattr(figures, name)) for name in names}
     named["days_per_year"] = results.days_per_year
-    named["by_strategy"] = _grouped(results.trades, "strategy")
-    named["by_symbol"] = _grouped(results.trades, "symbol")
+    for name in ("by_strategy", "by_symbol"):
+        groups: dict[str, TradeFigures] = getattr(figures, name)
+        named[name] = {key: _figures(group) for key, group in groups.items()}
     return named
+
+
+def _figures(group: TradeFigures) -> dict[str, object]:
+    return {name: _plain(getattr(group, name)) for name in TradeFigures.__struct_fields__}
+
+
+def _plain(value: object) -> object:
+    return float(value) if isinstance(value, Decimal) else value
 
 
 def _with_fine_drawdown(
     figures: Performance,
-    points: Sequence[Point],
+    curve: Curve,
     account: ReplayAccount,
     fall: performance.Drawdown,
 ) -> Performance:
     """Depth, exposure and turnover of every point, not of days: a day's low matters."""
     fields = {name: getattr(figures, name) for name in Performance.__struct_fields__}
     fields |= {
-        "total_return": float(points[-1].equity / points[0].equity) - 1.0,
+        "total_return": performance.total_return(curve),
         "max_drawdown": fall.depth,
+        "max_drawdown_s": fall.depth_s,
         "longest_drawdown_s": fall.longest_s,
         "calmar": performance.calmar(figures.cagr, fall),
-        "exposure": performance.exposure(points, account.fills),
-        "turnover": performance.turnover(points, account.fills),
+        "exposure": performance.exposure(curve, account.fills),
+        "turnover": performance.turnover(curve, account.fills),
     }
     return Performance(**fields)
-
-
-def _grouped(trades: Sequence[TradeRow], name: str) -> dict[str, dict[str, object]]:
-    groups: dict[str, list[TradeRow]] = {}
-    for trade in trades:
-        groups.setdefault(getattr(trade, name), []).append(trade)
-    return {key: _group(groups[key]) for key in sorted(groups)}
-
-
-def _group(trades: Sequence[TradeRow]) -> dict[str, object]:
-    profits = [trade.profit for trade in trades]
-    won = sum((profit for profit in profits if profit > 0), Decimal(0))
-    lost = -sum((profit for profit in profits if profit < 0), Decimal(0))
-    return {
-        "trades": len(trades),
-        "win_rate": sum(profit > 0 for profit in profits) / len(trades),
-        "profit": float(won - lost),
-        "profit_factor": float(won / lost) if lost > 0 else None,
-        "fees": float(sum(trade.fees for trade in trades)),
-    }
 
 
 def _row(trade: Trade, account: ReplayAccount) -> TradeRow:

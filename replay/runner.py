@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import numpy as np
+from numpy.typing import NDArray
+
 from engine.domain import account as accounts
-from engine.domain import allocation, batching, candidates, degraded, quality, signals
+from engine.domain import allocation, candidates, signals
 from engine.domain import risk as rules
 from engine.domain.candidates import Desk
 from engine.domain.cycle import CycleTimes
@@ -24,15 +27,20 @@ from engine.domain.model import (
     TradingState,
 )
 from replay.account import ReplayAccount
+from replay.good_windows import GoodWindows
 from replay.history import History, moment
 from replay.judging import due_symbols, judge
+from replay.marking import MARGIN, Marking
 from replay.memory import Memory
 from replay.options import Options
 from replay.record import Record
+from replay.trust import Trust, listed_at
+from replay.watch import Watch
 from services.execution.limits import HardLimits
 from services.strategy.evaluation import Asked
 
 ACCOUNT_EPOCH = 1
+MILLISECONDS = 1000
 SEVERITY = (TradingState.ACTIVE, TradingState.REDUCING, TradingState.HALTED)
 
 
@@ -58,7 +66,11 @@ def moment_of(step: int, now_ms: int) -> Moment:
 
 
 class Runner:
-    """A replay: history, account and strategies, and the trading state that losses latch."""
+    """A replay: history, account and strategies, and the trading state that losses latch.
+
+    A step is taken where a strategy may see something, a holding may have to be left, or a loss may
+    latch; in between the account is only marked (`marking`, `watch`).
+    """
 
     def __init__(
         self,
@@ -80,46 +92,95 @@ class Runner:
             hard if options.is_enforced else None,
         )
         self.state = TradingState.ACTIVE
+        self.steps_taken = 0
         self._options = options
         self._asked = asked
         self._stop_atr = services.strategy.default_stop_atr
-        self._good: dict[str, Candles] = {}
-        self._last_quotes: dict[str, Quote] = {}
+        self._marking = Marking(self.account, history)
+        self._watch = Watch(history, limits)
+        self._good = GoodWindows(history)
+        self._trust = Trust(history, limits)
 
     def run(self, progress: Callable[[int, int], None]) -> None:
         """Replay every now; `progress` is told how many of how many are done."""
-        nows = self.history.nows.tolist()
+        nows = self.history.nows
+        ends = [int(nows[0]) - self.history.step_ms, *nows.tolist(), self.history.end_ms]
+        self.account.begin(np.asarray(ends) / MILLISECONDS)
         due = due_symbols(self.history, self._asked)
-        self.account.note(moment(nows[0] - self.history.step_ms))
-        for step, now_ms in enumerate(nows):
-            cycle = moment_of(step, now_ms)
-            self._leave_touched(cycle)
-            self._cycle(cycle, due[step])
-            self.account.note(cycle.now)
+        judged = [step for step, symbols in enumerate(due) if symbols]
+        judged.append(len(nows))
+        place, step = 0, -1
+        while (step := min(judged[place], self._watch.next(step + 1))) < len(nows):
+            self._take(step, due[step])
+            place += judged[place] == step
             progress(step + 1, len(nows))
+        self._advance(len(nows) - 1)
+        progress(len(nows), len(nows))
 
     def finish(self) -> Moment:
         """The last candle closes: what it touches is left. Returns the moment after it."""
         cycle = moment_of(len(self.history.nows), self.history.end_ms)
-        self._leave_touched(cycle)
+        self._leave_touched(cycle, sorted(self.account.account.holdings))
         return cycle
 
     def last_quote(self, symbol: str) -> Quote | None:
         """The last quote that an order of this symbol could have met."""
-        return self._last_quotes.get(symbol)
+        steps = np.flatnonzero(np.isfinite(self.history.bids(symbol)))
+        if len(steps) == 0:
+            return None
+        quote = self.history.quote(symbol, int(self.history.nows[steps[-1]]))
+        return None if isinstance(quote, str) else quote
 
-    def _leave_touched(self, cycle: Moment) -> None:
-        """Positions whose exit level the new candle touched, sold where it was touched."""
-        if not self._options.exits_at_touch or not self.account.account.holdings:
-            return
-        if not self._has_levels(self.account.account.holdings):
+    def _take(self, step: int, due: list[str]) -> None:
+        """One step of those that matter."""
+        self.steps_taken += 1
+        cycle = moment_of(step, int(self.history.nows[step]))
+        looked_at = self._watch.due(step)
+        fills = len(self.account.fills)
+        if looked_at and self._options.exits_at_touch:
+            self._advance(step - 1)
+            self._leave_touched(cycle, looked_at)
+            looked_at = [each for each in looked_at if each in self.account.account.holdings]
+        self._cycle(cycle, due, looked_at)
+        if len(self.account.fills) > fills:
+            self._advance(step)
+            self.account.note(step + 1)
+
+    def _advance(self, to: int) -> None:
+        """Mark the account through a step, and latch what it lost on the way."""
+        while self._marking.done < to:
+            equity = self._marking.equity(to)
+            breach = self._first_breach(equity)
+            last = to if breach is None else self._marking.done + 1 + breach
+            self._marking.advance(last, equity[: last - self._marking.done])
+            if breach is not None:
+                now = moment(int(self.history.nows[last]))
+                self._latch(now, self.account.snapshot(now))
+
+    def _first_breach(self, equity: NDArray[np.float64]) -> int | None:
+        """The first of these steps at which a loss may lower the trading state."""
+        if not self.limits.risk.is_enforced or self.state is TradingState.HALTED:
+            return None
+        risk = self.limits.risk
+        daily = risk.max_daily_loss_soft
+        if self.state is TradingState.REDUCING:
+            daily = risk.max_daily_loss_hard
+        of_day, of_peak = self._marking.losses(equity)
+        broken = of_day >= float(daily) - MARGIN
+        broken |= of_peak >= float(risk.max_drawdown) - MARGIN
+        return int(np.argmax(broken)) if broken.any() else None
+
+    def _leave_touched(self, cycle: Moment, symbols: list[str]) -> None:
+        """Sell those positions whose level the new candle touched, where it was touched."""
+        if not self._options.exits_at_touch or not self._has_levels(symbols):
             return
         snapshot = self.account.snapshot(cycle.now)
-        symbols = [position.symbol for position in snapshot.positions]
-        desk = self._desk(cycle, snapshot, [], self._windows(cycle, symbols))
+        desk = self._desk(cycle, snapshot, symbols, self._windows(cycle, symbols))
         found: list[OrderIntent] = []
         quotes: dict[str, Quote] = {}
         for position in snapshot.positions:
+            if position.symbol not in desk.facts:
+                continue
             cause = candidates.touched(desk, position)
             newest = self.history.newest(position.symbol, cycle.now_ms).time
             if cause is None or cause.candle_time != newest:
@@ -132,32 +193,32 @@ class Runner:
         self._allocate(cycle, desk, found, quotes, {}, at_touch=True)
 
     def _has_levels(self, held: Iterable[str]) -> bool:
-        """Whether anything that is held can be touched at all."""
+        """Whether any of what is held can be touched at all."""
         plan = self.limits.exits
         if plan.stop is not None or plan.target is not None or plan.trailing is not None:
             return True
         return any(self.account.memory.has_levels(symbol) for symbol in held)
 
-    def _cycle(self, cycle: Moment, due: list[str]) -> None:
+    def _cycle(self, cycle: Moment, due: list[str], looked_at: list[str]) -> None:
         held = sorted(self.account.account.holdings)
-        quotes, problems = self._quotes(cycle, [*held, *due] if held or due else [])
-        bids = {symbol: quotes[symbol].bid for symbol in held if symbol in quotes}
-        self.account.mark(bids, cycle.now)
-        if not held and not due:
+        if self.limits.risk.is_enforced:
+            self._advance(cycle.step)
+        chosen = self._select(cycle, held, sorted({*looked_at, *due}))
+        windows = self._windows(cycle, sorted({*looked_at, *due} & chosen.keys()))
+        kept = self._signals(cycle, [each for each in due if each in chosen], windows)
+        if not looked_at and not kept:
             return
+        self._advance(cycle.step)
         snapshot = self.account.snapshot(cycle.now)
-        self._latch(cycle, snapshot)
-        chosen = self._select(cycle, held, due)
-        windows = self._windows(cycle, sorted({*held, *due} & chosen.keys()))
-        kept = self._signals(cycle, snapshot, [each for each in due if each in chosen], windows)
-        if not held and not kept:
-            return
-        desk = self._desk(cycle, snapshot, kept, windows, chosen)
-        if self.limits.risk.is_enforced and not self._may_enter(cycle, held, quotes):
+        symbols = sorted({*looked_at, *(signal.symbol for signal in kept)})
+        desk = self._desk(cycle, snapshot, symbols, windows, chosen)
+        if self.limits.risk.is_enforced and not self._may_enter(cycle, held):
             desk = replace(desk, may_enter=False)
         gathered = candidates.gather(desk, kept)
         self.record.dropped(cycle.now, gathered.dropped)
         self.record.decisions(cycle.now, gathered.denied)
+        wanted = [intent.symbol for intent in gathered.candidates]
+        quotes, problems = self._quotes(cycle, wanted)
         self._allocate(cycle, desk, gathered.candidates, quotes, problems, at_touch=False)
 
     def _quotes(self, cycle: Moment, symbols: list[str]) -> tuple[dict[str, Quote], dict[str, str]]:
@@ -169,35 +230,23 @@ class Runner:
                 problems[symbol] = quote
             else:
                 good[symbol] = quote
-        self._last_quotes |= good
         return good, problems
 
-    def _latch(self, cycle: Moment, snapshot: PortfolioSnapshot) -> None:
+    def _latch(self, now: datetime, snapshot: PortfolioSnapshot) -> None:
         """Losses lower the trading state for the rest of the replay: nobody resumes it."""
-        if not self.limits.risk.is_enforced:
-            return
         for breach in rules.safety(snapshot, self.limits.risk):
             if SEVERITY.index(breach.level) > SEVERITY.index(self.state):
                 self.state = breach.level
-                self.record.latched(cycle.now, breach)
+                self.record.latched(now, breach)
 
-    def _select(self, cycle: Moment, held: list[str], due: list[str]) -> dict[str, Instrument]:
-        """The symbols worked on, of those that matter; all are asked where a rank decides."""
-        symbols = {*held, *due}
+    def _select(self, cycle: Moment, held: list[str], symbols: list[str]) -> dict[str, Instrument]:
+        """Of these symbols those that are worked on; all are asked where a rank decides."""
+        holding = held
         if len(self.history.candles) > self.limits.selection.max_symbols:
-            symbols = set(self.history.candles)
-        listed = [
-            self.history.instrument(symbol, cycle.now_ms)
-            for symbol in symbols
-            if self.history.first_close[symbol] <= cycle.now_ms
-        ]
-        chosen = batching.select(
-            listed,
-            held=held,
-            requested=None,
-            currency=self.limits.account_currency,
-            limits=self.limits.selection,
-        )
+            symbols = list(self.history.candles)
+        else:
+            holding = [each for each in held if each in symbols]
+        chosen = listed_at(self.history, symbols, cycle.now_ms, holding, self.limits)
         self.record.refused(cycle.now, chosen.outcomes)
         return {instrument.symbol: instrument for instrument in chosen.selected}
 
@@ -215,11 +264,11 @@ class Runner:
     def _signals(
         self,
         cycle: Moment,
-        snapshot: PortfolioSnapshot,
         due: list[str],
         windows: dict[str, Candles],
     ) -> tuple[Signal, ...]:
-        held = {position.symbol: position for position in snapshot.positions}
+        holdings = self.account.account.holdings
+        held = {each: accounts.position_of(holdings[each]) for each in due if each in holdings}
         found: list[Signal] = []
         for symbol in due:
             if symbol in windows:
@@ -247,54 +296,29 @@ class Runner:
         self,
         cycle: Moment,
         snapshot: PortfolioSnapshot,
-        kept: Sequence[Signal],
+        symbols: list[str],
         windows: dict[str, Candles],
         chosen: dict[str, Instrument] | None = None,
     ) -> Desk:
-        held = [position.symbol for position in snapshot.positions]
-        symbols = sorted({*held, *(signal.symbol for signal in kept)})
-        # A held symbol whose candles turn bad is judged on its last good ones, as from the cache.
-        self._good |= {symbol: windows[symbol] for symbol in symbols if symbol in windows}
-        usable = {symbol: self._good[symbol] for symbol in held if symbol in self._good}
+        """What these symbols are judged on; of the others nothing can be asked."""
+        held = sorted(self.account.account.holdings)
         if chosen is None:
             chosen = {each: self.history.instrument(each, cycle.now_ms) for each in symbols}
         return Desk(
             snapshot=snapshot,
             facts=self.account.memory.symbol_facts(symbols, cycle.now),
-            candles={**usable, **windows},
+            candles=self._good.usable(cycle.step, symbols, windows, self.account.account.holdings),
             instruments=chosen,
             limits=self.limits,
             market_time=cycle.now,
-            trading_state=self._state_of(cycle),
+            trading_state=self._trust.state(self.state, cycle.step, held),
             may_enter=True,
         )
 
-    def _may_enter(self, cycle: Moment, held: list[str], quotes: dict[str, Quote]) -> bool:
+    def _may_enter(self, cycle: Moment, held: list[str]) -> bool:
         """Not without a price of everything that is held, nor once no further candle comes."""
         is_last = cycle.now_ms == self.history.feed.end_ms
-        return not is_last and all(symbol in quotes for symbol in held)
-
-    def _state_of(self, cycle: Moment) -> TradingState:
-        """REDUCING too where one of the two cycles before did not trust the market."""
-        earlier = range(max(cycle.step - degraded.GOOD_CYCLES, 0), cycle.step)
-        nows = self.history.nows
-        if self.state is TradingState.ACTIVE and any(
-            self.history.has_suspects(step)
-            and self._is_distrusted(moment_of(step, int(nows[step])))
-            for step in earlier
-        ):
-            return TradingState.REDUCING
-        return self.state
-
-    def _is_distrusted(self, cycle: Moment) -> bool:
-        """Whether too many of the symbols a cycle would work on have unusable candles."""
-        if not self.limits.risk.is_enforced or not self.history.has_suspects(cycle.step):
-            return False
-        held = sorted(self.account.account.holdings)
-        chosen = self._select(cycle, held, sorted(self.history.candles))
-        worked_on = sorted({*chosen, *held})
-        bad = self.history.bad_symbols(cycle.step, cycle.now_ms, worked_on)
-        return quality.is_distrusted(bad, len(worked_on), self.limits.quality)
+        return not is_last and all(np.isfinite(self.history.bids(s)[cycle.step]) for s in held)
 
     def _allocate(
         self,
@@ -309,14 +333,12 @@ class Runner:
         """Grant the budget once, and send what was granted."""
         if not found or desk.snapshot is None:
             return
-        state = desk.trading_state
+        state, held = desk.trading_state, sorted(self.account.account.holdings)
         may_enter = desk.may_enter and state is TradingState.ACTIVE
         is_entry = any(not intent.is_exit for intent in found)
-        if may_enter and is_entry and self._is_distrusted(cycle):
+        if may_enter and is_entry and self._trust.is_lost(cycle.step, held):
             may_enter = False
-        facts = self.account.memory.allocation_facts(
-            tuple(found), state, cycle.now, self.account.account.holdings
-        )
+        facts = self.account.memory.allocation_facts(tuple(found), state, cycle.now, held)
         made: Allocation = allocation.allocate(
             facts,
             snapshot=desk.snapshot,
@@ -338,3 +360,13 @@ class Runner:
                 else self.history.filled_in(order.symbol, cycle.now_ms)
             )
             self.account.place(order, picture, filled_in)
+            self._rewatch(order.symbol, cycle)
+
+    def _rewatch(self, symbol: str, cycle: Moment) -> None:
+        """What is held of the symbol has changed: so has what can happen to it."""
+        held = self.account.account.holdings.get(symbol)
+        if held is None:
+            self._watch.drop(symbol)
+            return
+        facts = self.account.memory.symbol_facts([symbol], cycle.now)[symbol]
+        self._watch.keep(accounts.position_of(held), facts, cycle.step + 1)

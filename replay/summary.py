@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
+from replay.history import moment
 from replay.options import Options
 from replay.results import Results, metrics
 from replay.runner import Runner
@@ -11,7 +14,7 @@ PERCENT = ("total_return", "cagr", "volatility", "max_drawdown", "win_rate", "ex
 
 def summary(runner: Runner, results: Results, options: Options) -> str:
     """The metrics, what stopped the trading, and where the files are."""
-    first, last = results.points[0].time, results.points[-1].time
+    first, last = span_of(results)
     limits = runner.limits
     about = (
         f"{len(runner.history.candles)} symbols, {limits.timeframe}, "
@@ -29,6 +32,12 @@ def summary(runner: Runner, results: Results, options: Options) -> str:
     return "\n".join([*lines, f"written to {options.out}", ""])
 
 
+def span_of(results: Results) -> tuple[datetime, datetime]:
+    """The first and the last moment of the equity curve."""
+    first, last = results.curve.time[[0, -1]].tolist()
+    return moment(round(first * 1000)), moment(round(last * 1000))
+
+
 def shown_metrics(results: Results) -> dict[str, object]:
     """The metrics without their groups."""
     named = metrics(results).items()
@@ -39,7 +48,7 @@ def figure(name: str, value: object) -> str:
     """A metric in words; a dash for one without meaning."""
     if value is None:
         return "-"
-    if name == "longest_drawdown_s" and isinstance(value, float):
+    if name.endswith("drawdown_s") and isinstance(value, float):
         return f"{value / 86400:,.1f} days"
     if name in PERCENT and isinstance(value, float):
         return f"{value:.2%}"

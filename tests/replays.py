@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pyarrow.parquet
 
 from engine.domain.model import Candles
 from replay.__main__ import Replayed, replay
-from replay.options import read_options
+from replay.options import Options, read_options
 
 HOUR_MS = 3_600_000
 START_MS = 1_700_006_400_000  # a midnight, UTC
@@ -47,5 +48,11 @@ def write(path: Path, candles: dict[str, Candles]) -> Path:
 
 def replayed(path: Path, *arguments: str, environ: dict[str, str] | None = None) -> Replayed:
     """A replay of the file with these options."""
-    options = read_options(["--data", str(path), *arguments], environ or {})
-    return replay(options, quiet)
+    given = ("--data", str(path), *arguments)
+    return replay(_options(given, tuple(sorted((environ or {}).items()))), quiet)
+
+
+@functools.lru_cache(maxsize=64)
+def _options(given: tuple[str, ...], environ: tuple[tuple[str, str], ...]) -> Options:
+    """Read once: a property asks for the same ones again and again."""
+    return read_options(given, dict(environ))

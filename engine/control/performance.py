@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -48,12 +48,9 @@ def performance(desk: Desk, window: str) -> PerformanceAnswer:
     market_now = desk.account.market_now()
     since = None if span is None or market_now is None else market_now - span
     curve = desk.account.equity_points(since)
-    points = last_of_each_candle(
-        (Point(point.time, point.equity) for point in curve if point.equity > 0),
-        engine.timeframe_s,
-    )
+    points = (Point(point.time, point.equity) for point in curve if point.equity > 0)
     measured = measures.measure(
-        points,
+        measures.last_of_each(measures.curve_of(points), engine.timeframe_s),
         desk.account.fills_since(since),
         periods_per_year=measures.periods_per_year(engine.timeframe_s),
     )
@@ -85,12 +82,6 @@ def length(window: str) -> timedelta | None:
     if window == "all":
         return None
     return timedelta(hours=int(window[:-1]) * HOURS[window[-1]])
-
-
-def last_of_each_candle(points: Iterable[Point], timeframe_s: int) -> list[Point]:
-    """The last point of each candle's span, ascending: returns of evenly spaced points."""
-    spans = {int(point.time.timestamp()) // timeframe_s: point for point in points}
-    return [spans[span] for span in sorted(spans)]
 
 
 def thinned(curve: Sequence[EquityAt]) -> tuple[EquityAt, ...]:

@@ -9,6 +9,7 @@ charged to the realised result when they are paid; hence at every moment
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal, localcontext
@@ -46,13 +47,18 @@ class Holding(Value, frozen=True, kw_only=True):
     @property
     def average_price(self) -> Decimal:
         """Cost of one unit, to 12 places."""
-        price = EXACT.divide(self.cost, self.quantity)
-        return plain(price.quantize(COST_STEP, ROUND_HALF_EVEN, EXACT))
+        return _average(self.cost, self.quantity)
 
     @property
     def value(self) -> Decimal:
         """Quantity at the market price."""
         return EXACT.multiply(self.quantity, self.market_price)
+
+
+@functools.lru_cache(maxsize=4096)
+def _average(cost: Decimal, quantity: Decimal) -> Decimal:
+    price = EXACT.divide(cost, quantity)
+    return plain(price.quantize(COST_STEP, ROUND_HALF_EVEN, EXACT))
 
 
 class Account(Value, frozen=True, kw_only=True):
@@ -138,7 +144,7 @@ def snapshot(account: Account, applied_seq: int, as_of: datetime) -> PortfolioSn
         peak_equity=account.peak_equity,
         day_start_equity=account.day_start_equity,
         realized_pnl=account.realized_pnl,
-        positions=tuple(_position(held) for _, held in sorted(account.holdings.items())),
+        positions=tuple(position_of(held) for _, held in sorted(account.holdings.items())),
         applied_seq=applied_seq,
         as_of=as_of,
     )
@@ -155,7 +161,8 @@ def equity_point(account: Account) -> EquityPoint | None:
     )
 
 
-def _position(held: Holding) -> Position:
+def position_of(held: Holding) -> Position:
+    """The holding as others see it."""
     return Position(
         symbol=held.symbol,
         quantity=held.quantity,

@@ -57,7 +57,7 @@ def protective_exit(
     """
     if position.strategy is None:
         return None
-    if not _has_levels(facts, exits):
+    if not has_levels(facts, exits):
         return _time_is_up(position, exits, timeframe_s, market_time)
     path = _path(position, candles, timeframe_s)
     known = averages if averages is not None else _averages(candles, exits)
@@ -71,7 +71,50 @@ def protective_exit(
     return _time_is_up(position, exits, timeframe_s, market_time)
 
 
-def _has_levels(facts: SymbolFacts, exits: ExitPlan) -> bool:
+@dataclass(frozen=True)
+class Reach:
+    """Where a position may be touched from its entry on: `touched` for rows from `start` on.
+
+    `trailing` is the level before each of these rows, and after the last one; NaN is no level.
+    """
+
+    start: int
+    touched: NDArray[np.bool_]
+    stop: float
+    target: float
+    trailing: Floats
+
+
+def reach(
+    position: Position, facts: SymbolFacts, candles: Candles, *, exits: ExitPlan, timeframe_s: int
+) -> Reach | None:
+    """Every row of a whole history that touches a level; None where levels hang on averages.
+
+    `protective_exit` finds nothing in a window that ends before the first of them, since a window
+    that begins later than the entry has seen no higher high. The mark and time are not looked at.
+    """
+    if _hangs_on_averages(facts, exits):
+        return None
+    path = _path(position, candles, timeframe_s)
+    averages = np.full(len(candles), np.nan)
+    levels = _levels(position, facts, exits, path, averages)
+    by_stop, by_trailing, by_target = _touches(path, levels)
+    return Reach(
+        path.start, by_stop | by_trailing | by_target, levels.stop, levels.target, levels.trailing
+    )
+
+
+def _hangs_on_averages(facts: SymbolFacts, exits: ExitPlan) -> bool:
+    open_rules = (
+        exits.trailing,
+        exits.stop if facts.stop_price is None else None,
+        exits.target if facts.target_price is None else None,
+    )
+    return any(rule is not None and rule.unit == "atr" for rule in open_rules)
+
+
+def has_levels(facts: SymbolFacts, exits: ExitPlan) -> bool:
+    """Whether there is a price at which the position is left."""
     levels = (facts.stop_price, facts.target_price, exits.stop, exits.target, exits.trailing)
     return any(level is not None for level in levels)
 
@@ -162,9 +205,7 @@ def _first_touch(path: _Path, levels: _Levels) -> ProtectiveExit | None:
     if len(path.time) == 0:
         return None
     during, after = levels.trailing[:-1], levels.trailing[1:]
-    by_stop = path.low <= levels.stop
-    by_trailing = (path.low <= during) | (path.close <= after)
-    by_target = path.high >= levels.target
+    by_stop, by_trailing, by_target = _touches(path, levels)
     touched = by_stop | by_trailing | by_target
     if not touched.any():
         return None
@@ -177,6 +218,15 @@ def _first_touch(path: _Path, levels: _Levels) -> ProtectiveExit | None:
         reached = float(path.open[row] if path.low[row] <= during[row] else path.close[row])
         return _touch("trailing", trail, min(trail, reached), moment)
     return _touch("target", levels.target, max(levels.target, float(path.open[row])), moment)
+
+
+def _touches(
+    path: _Path, levels: _Levels
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Whether each row touches the stop, the trailing stop, the target."""
+    during, after = levels.trailing[:-1], levels.trailing[1:]
+    by_trailing: NDArray[np.bool_] = (path.low <= during) | (path.close <= after)
+    return path.low <= levels.stop, by_trailing, path.high >= levels.target
 
 
 def _touch(reason: str, level: float, price: float, moment: int) -> ProtectiveExit:

@@ -3,28 +3,32 @@
 Statistics are floats, money is Decimal. A figure that has no meaning for the input (no
 volatility, no closed trade, less than two points) is None, never 0 or infinity. Returns are
 those from point to point; annual figures take `periods_per_year` of them. The caller chooses the
-spacing: points as they are (`periods_per_year(timeframe_s)`), or one a day
-(`daily_points`, 365 for markets that never close, 252 for exchanges).
+spacing: points as they are (`periods_per_year(timeframe_s)`), or one a day (`daily`, 365 for
+markets that never close, 252 for exchanges).
 
 Sources: W. F. Sharpe, "The Sharpe Ratio" (Journal of Portfolio Management, 1994); F. A. Sortino
 and L. N. Price, "Performance Measurement in a Downside Risk Framework" (Journal of Investing,
-1994); T. W. Young, "Calmar Ratio: A Smoother Tool" (Futures, 1991). The risk-free rate is 0.
+1994); T. W. Young, "Calmar Ratio: A Smoother Tool" (Futures, 1991); drawdown and its length as in
+M. Magdon-Ismail and A. Atiya, "Maximum Drawdown" (Risk, 2004). The risk-free rate is 0. Figures of
+trades: `engine.domain.trades`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.domain.amounts import EXACT
-from engine.domain.model import Fill, Side, Value
+from engine.domain import trades as round_trips
+from engine.domain.model import Fill, Value
+from engine.domain.trades import TradeFigures, signed, total
 
 SECONDS_PER_YEAR = 365 * 86400
+DAY_S = 86400
 Floats = NDArray[np.float64]
 
 
@@ -35,38 +39,32 @@ class Point(NamedTuple):
     equity: Decimal
 
 
-class Trade(Value, frozen=True, kw_only=True):
-    """A round trip of one symbol, from flat to flat. `profit` is net of its fees.
+class Curve(NamedTuple):
+    """Equity over market time: columns of one length, times (epoch seconds) ascending."""
 
-    `quantity` is all that was bought; `entry_order` and `exit_order` are the first and last fill's.
-    """
-
-    symbol: str
-    strategy: str
-    opened_at: datetime
-    closed_at: datetime
-    bought: Decimal
-    sold: Decimal
-    fees: Decimal
-    quantity: Decimal = Decimal(0)
-    entry_order: str = ""
-    exit_order: str = ""
+    time: Floats
+    equity: Floats
 
     @property
-    def profit(self) -> Decimal:
-        """What the round trip earned, in account currency."""
-        return EXACT.subtract(EXACT.subtract(self.sold, self.bought), self.fees)
+    def span_s(self) -> float:
+        """Seconds from the first to the last point."""
+        return float(self.time[-1] - self.time[0])
 
 
 class Drawdown(NamedTuple):
-    """The deepest fall from a peak (a negative fraction) and the longest time under a peak."""
+    """Falls from a peak: the deepest (a negative fraction), how long it and the longest took."""
 
     depth: float
+    depth_s: float
     longest_s: float
 
 
 class Performance(Value, frozen=True, kw_only=True):
-    """Figures of one span. Fractions are of equity, `max_drawdown` is negative or 0."""
+    """Figures of one span. Fractions are of equity, `max_drawdown` is negative or 0.
+
+    `max_drawdown_s` is the length of that drawdown, from its peak to its recovery or the end;
+    `longest_drawdown_s` that of the one that lasted longest, however deep.
+    """
 
     total_return: float | None
     cagr: float | None
@@ -75,6 +73,7 @@ class Performance(Value, frozen=True, kw_only=True):
     sortino: float | None
     calmar: float | None
     max_drawdown: float | None
+    max_drawdown_s: float | None
     longest_drawdown_s: float | None
     trades: int
     win_rate: float | None
@@ -83,33 +82,44 @@ class Performance(Value, frozen=True, kw_only=True):
     exposure: float | None
     turnover: float | None
     fees: Decimal
+    by_strategy: dict[str, TradeFigures] = {}
+    by_symbol: dict[str, TradeFigures] = {}
 
 
-def measure(
-    points: Sequence[Point], fills: Sequence[Fill], *, periods_per_year: float
-) -> Performance:
-    """All figures of an equity curve (ascending times, positive equity) and its fills."""
-    equity = np.asarray([float(point.equity) for point in points], dtype=np.float64)
+def curve_of(points: Iterable[Point]) -> Curve:
+    """The points (ascending times) as columns."""
+    rows = [(point.time.timestamp(), float(point.equity)) for point in points]
+    table = np.asarray(rows, dtype=np.float64).reshape(-1, 2)
+    return Curve(table[:, 0], table[:, 1])
+
+
+def measure(curve: Curve, fills: Sequence[Fill], *, periods_per_year: float) -> Performance:
+    """All figures of an equity curve (positive equity) and its fills."""
+    equity, is_line = curve.equity, len(curve.equity) > 1
     returns = equity[1:] / equity[:-1] - 1.0
     growth = cagr(equity, periods_per_year)
-    fall = drawdown(points) if len(points) > 1 else None
-    trades = closed_trades(fills)
+    fall = drawdown(curve) if is_line else None
+    closed = round_trips.closed_trades(fills)
+    figures = round_trips.figures_of(closed)
     return Performance(
-        total_return=float(equity[-1] / equity[0] - 1.0) if len(points) > 1 else None,
+        total_return=total_return(curve),
         cagr=growth,
         volatility=volatility(returns, periods_per_year),
         sharpe=sharpe(returns, periods_per_year),
         sortino=sortino(returns, periods_per_year),
         calmar=calmar(growth, fall),
         max_drawdown=None if fall is None else fall.depth,
+        max_drawdown_s=None if fall is None else fall.depth_s,
         longest_drawdown_s=None if fall is None else fall.longest_s,
-        trades=len(trades),
-        win_rate=win_rate(trades),
-        profit_factor=profit_factor(trades),
-        expectancy=expectancy(trades),
-        exposure=exposure(points, fills),
-        turnover=turnover(points, fills),
-        fees=sum((fill.fee for fill in fills), Decimal(0)),
+        trades=figures.trades,
+        win_rate=figures.win_rate,
+        profit_factor=figures.profit_factor,
+        expectancy=figures.expectancy,
+        exposure=exposure(curve, fills),
+        turnover=turnover(curve, fills),
+        fees=total(fill.fee for fill in fills),
+        by_strategy=round_trips.by_strategy(closed),
+        by_symbol=round_trips.by_symbol(closed),
     )
 
 
@@ -118,10 +128,24 @@ def periods_per_year(timeframe_s: int) -> float:
     return SECONDS_PER_YEAR / timeframe_s
 
 
-def daily_points(points: Iterable[Point]) -> list[Point]:
-    """The last point of each UTC day, ascending."""
-    days = {point.time.astimezone(UTC).date(): point for point in points}
-    return [days[day] for day in sorted(days)]
+def last_of_each(curve: Curve, span_s: int) -> Curve:
+    """The last point of each span of so many seconds since 1970."""
+    spans = curve.time // span_s
+    last = np.ones(len(spans), dtype=np.bool_)
+    last[:-1] = spans[1:] != spans[:-1]
+    return Curve(curve.time[last], curve.equity[last])
+
+
+def daily(curve: Curve) -> Curve:
+    """The last point of each UTC day."""
+    return last_of_each(curve, DAY_S)
+
+
+def total_return(curve: Curve) -> float | None:
+    """Last / first - 1."""
+    if len(curve.equity) <= 1:
+        return None
+    return float(curve.equity[-1] / curve.equity[0] - 1.0)
 
 
 def cagr(equity: Floats, periods_per_year: float) -> float | None:
@@ -157,23 +181,24 @@ def sortino(returns: Floats, periods_per_year: float) -> float | None:
     return _ratio(float(np.mean(returns)), downside, periods_per_year)
 
 
-def drawdown(points: Sequence[Point]) -> Drawdown:
-    """Depth: least equity / highest equity before it - 1. Length: longest time below a peak.
+def drawdown(curve: Curve) -> Drawdown:
+    """Depth: least equity / highest equity before it - 1. Length: time from peak to recovery.
 
-    A fall that has not recovered lasts until the last point.
+    Recovered is a fall at the first point that is no lower than its peak; one that has not
+    recovered lasts until the last point.
     """
-    peak, peak_at = points[0].equity, points[0].time
-    depth, longest_s = 0.0, 0.0
-    below = False
-    for time, equity in points:
-        if below:
-            longest_s = max(longest_s, (time - peak_at).total_seconds())
-        if equity >= peak:
-            peak, peak_at, below = equity, time, False
-        else:
-            depth, below = min(depth, float(equity / peak) - 1.0), True
-            longest_s = max(longest_s, (time - peak_at).total_seconds())
-    return Drawdown(depth, longest_s)
+    time, equity = curve
+    peaks = np.maximum.accumulate(equity)
+    at_peak = np.flatnonzero(equity == peaks)
+    if len(at_peak) == len(equity):
+        return Drawdown(0.0, 0.0, 0.0)
+    ends = np.append(at_peak[1:], len(equity) - 1)
+    has_fallen = (ends - at_peak > 1) | ((ends > at_peak) & (equity[ends] < equity[at_peak]))
+    lengths = np.where(has_fallen, time[ends] - time[at_peak], 0.0)
+    falls = equity / peaks - 1.0
+    deepest = int(np.argmin(falls))
+    of_deepest = int(np.searchsorted(at_peak, deepest, side="right")) - 1
+    return Drawdown(float(falls[deepest]), float(lengths[of_deepest]), float(lengths.max()))
 
 
 def calmar(growth: float | None, fall: Drawdown | None) -> float | None:
@@ -183,97 +208,34 @@ def calmar(growth: float | None, fall: Drawdown | None) -> float | None:
     return growth / -fall.depth
 
 
-def closed_trades(fills: Iterable[Fill]) -> list[Trade]:
-    """Round trips from flat to flat per symbol, in the order they closed; fills by seq.
-
-    Sells of what these fills never bought (a span that begins with a holding) are left out.
-    """
-    open_fills: dict[str, list[Fill]] = {}
-    held: dict[str, Decimal] = {}
-    trades: list[Trade] = []
-    for fill in sorted(fills, key=lambda each: each.seq):
-        before = held.get(fill.symbol, Decimal(0))
-        after = EXACT.add(before, _signed(fill))
-        if after < 0:
-            continue
-        held[fill.symbol] = after
-        open_fills.setdefault(fill.symbol, []).append(fill)
-        if after == 0:
-            trades.append(_trade(open_fills.pop(fill.symbol)))
-    return trades
-
-
-def win_rate(trades: Sequence[Trade]) -> float | None:
-    """Closed trades with a profit / closed trades."""
-    if not trades:
-        return None
-    return sum(trade.profit > 0 for trade in trades) / len(trades)
-
-
-def profit_factor(trades: Sequence[Trade]) -> float | None:
-    """Sum of profits / sum of losses of closed trades; None without a loss."""
-    lost = -sum(min(trade.profit, Decimal(0)) for trade in trades)
-    won = sum(max(trade.profit, Decimal(0)) for trade in trades)
-    return float(won / lost) if lost > 0 else None
-
-
-def expectancy(trades: Sequence[Trade]) -> Decimal | None:
-    """Mean profit of a closed trade, in account currency."""
-    if not trades:
-        return None
-    return sum((trade.profit for trade in trades), Decimal(0)) / len(trades)
-
-
-def exposure(points: Sequence[Point], fills: Sequence[Fill]) -> float | None:
+def exposure(curve: Curve, fills: Sequence[Fill]) -> float | None:
     """Share of the span, in time, in which anything was held."""
-    if len(points) <= 1:
+    if len(curve.time) <= 1:
         return None
-    first, last = points[0].time, points[-1].time
+    first, last = float(curve.time[0]), float(curve.time[-1])
     held: dict[str, Decimal] = {}
     exposed_s, since = 0.0, None
     for fill in sorted(fills, key=lambda each: each.seq):
-        held[fill.symbol] = EXACT.add(held.get(fill.symbol, Decimal(0)), _signed(fill))
-        at = min(max(fill.filled_at, first), last)
-        holds = any(quantity > 0 for quantity in held.values())
-        if since is not None and not holds:
-            exposed_s, since = exposed_s + (at - since).total_seconds(), None
-        elif since is None and holds:
+        quantity = held.pop(fill.symbol, Decimal(0)) + signed(fill)
+        if quantity > 0:
+            held[fill.symbol] = quantity
+        at = min(max(fill.filled_at.timestamp(), first), last)
+        if since is not None and not held:
+            exposed_s, since = exposed_s + at - since, None
+        elif since is None and held:
             since = at
     if since is not None:
-        exposed_s += (last - since).total_seconds()
-    return exposed_s / (last - first).total_seconds()
+        exposed_s += last - since
+    return exposed_s / curve.span_s
 
 
-def turnover(points: Sequence[Point], fills: Sequence[Fill]) -> float | None:
+def turnover(curve: Curve, fills: Sequence[Fill]) -> float | None:
     """Traded value, bought and sold, / mean equity of the points."""
-    if not points:
+    if len(curve.equity) == 0:
         return None
-    mean = sum((point.equity for point in points), Decimal(0)) / len(points)
-    traded = sum((fill.value for fill in fills), Decimal(0))
-    return float(traded / mean) if mean > 0 else None
-
-
-def _signed(fill: Fill) -> Decimal:
-    return fill.quantity if fill.side is Side.BUY else -fill.quantity
-
-
-def _trade(fills: Sequence[Fill]) -> Trade:
-    def total(side: Side) -> Decimal:
-        values = (EXACT.multiply(each.quantity, each.price) for each in fills if each.side is side)
-        return sum(values, Decimal(0))
-
-    return Trade(
-        symbol=fills[0].symbol,
-        strategy=fills[0].strategy,
-        opened_at=fills[0].filled_at,
-        closed_at=fills[-1].filled_at,
-        bought=total(Side.BUY),
-        sold=total(Side.SELL),
-        fees=sum((each.fee for each in fills), Decimal(0)),
-        quantity=sum((each.quantity for each in fills if each.side is Side.BUY), Decimal(0)),
-        entry_order=fills[0].client_order_id,
-        exit_order=fills[-1].client_order_id,
-    )
+    mean = float(np.mean(curve.equity))
+    traded = total(fill.value for fill in fills)
+    return float(traded) / mean if mean > 0 else None
 
 
 def _ratio(mean: float, deviation: float, periods_per_year: float) -> float | None:

@@ -132,7 +132,12 @@ def unsuspicious(candles: Candles, *, timeframe_s: int, limits: QualityLimits) -
         good &= rows.high >= np.maximum(rows.open, rows.close)
         good &= rows.low <= np.minimum(rows.open, rows.close)
         moved = np.abs(np.diff(rows.close) / rows.close[:-1]) <= limits.max_spike
-    good[1:] &= moved & (np.diff(rows.time) == timeframe_s * MILLISECONDS)
+    steps, length = np.diff(rows.time), timeframe_s * MILLISECONDS
+    if len(rows) and (rows.time[-1] - rows.time[0]) // length + 1 - len(rows) <= limits.max_gaps:
+        # So few are missing of the whole series that no part of it lacks too many.
+        good[1:] &= moved & (steps > 0) & (steps % length == 0)
+    else:
+        good[1:] &= moved & (steps == length)
     return good
 
 

@@ -97,7 +97,7 @@ def test_every_trade_equals_the_package_s(name: str, oracle: dict[str, Any], goo
     done = replayed(goog, *options, "--lot", "1", "--limits", "none", "--end", "quote")
     theirs = oracle["runs"][name]
     assert theirs["final"] == pytest.approx(final, rel=NEAR)
-    assert float(done.results.points[-1].equity) == pytest.approx(theirs["final"], rel=NEAR)
+    assert float(done.results.final_equity) == pytest.approx(theirs["final"], rel=NEAR)
     assert len(done.results.trades) == len(theirs["trades"])
     for ours, other in zip(_rows(done), theirs["trades"], strict=True):
         assert ours[:3] == other[:3]
@@ -114,7 +114,7 @@ def test_at_the_last_close_only_the_open_trade_ends_otherwise(
     assert len(done.results.trades) == len(theirs)
     for ours, other in zip(_rows(done)[:-1], theirs[:-1], strict=True):
         assert ours == pytest.approx(other, rel=NEAR, abs=1e-6)
-    assert float(done.results.points[-1].equity) == pytest.approx(26333.55178, rel=NEAR)
+    assert float(done.results.final_equity) == pytest.approx(26333.55178, rel=NEAR)
 
 
 def _rows(done: Replayed) -> list[list[float]]:

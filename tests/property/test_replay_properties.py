@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -11,19 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import replay.judging
-from engine.domain.model import Candles
+import replay.runner
+from engine.domain.model import Candles, Quote, Side
 from replay.__main__ import Replayed
+from replay.history import moment
+from replay.watch import Watch
 from tests.replays import HOUR_MS, START_MS, replayed, waves, write
 
 COUNT = 160
 STRATEGY = ("--strategy", "sma_cross", "--param", "fast=3", "slow=8", "--slippage-bps", "3")
+FOLDER = tempfile.TemporaryDirectory()  # one path, so that its options are read once
 LIMITS = ({"QUALITY__MAX_SPIKE": "9", "RISK__MAX_DAILY_LOSS_SOFT": "0.05"},)
 
 
 def run(candles: dict[str, Candles], *arguments: str) -> Replayed:
-    with tempfile.TemporaryDirectory() as folder:
-        path = write(Path(folder) / "candles.parquet", candles)
-        return replayed(path, *STRATEGY, *arguments, environ=LIMITS[0])
+    path = write(Path(FOLDER.name) / "candles.parquet", candles)
+    return replayed(path, *STRATEGY, *arguments, environ=LIMITS[0])
 
 
 def decided_until(done: Replayed, moment: str) -> list[object]:
@@ -69,7 +73,9 @@ def test_the_same_replay_twice_is_the_same() -> None:
     candles = {"A/USD": waves(11, COUNT), "B/USD": waves(12, COUNT)}
     first, second = run(candles), run(dict(reversed(candles.items())))
     assert first.runner.record.lines == second.runner.record.lines
-    assert first.results == second.results
+    assert traces(first) == traces(second)
+    assert first.results.performance == second.results.performance
+    assert first.results.curve.equity.tolist() == second.results.curve.equity.tolist()
 
 
 @settings(max_examples=10, deadline=None)
@@ -92,3 +98,91 @@ def test_looking_at_whole_columns_first_changes_nothing(seed: int, strategy: str
         for done in (fast, slow)
     ]
     assert decided[0] == decided[1]
+
+
+EXITS = (
+    ("--stop", "fraction=0.02"),
+    ("--stop", "atr=1", "--target", "fraction=0.03"),
+    ("--trailing", "fraction=0.04", "--time-candles", "9"),
+    ("--trailing", "atr=2"),
+    ("--stop", "fraction=0.02", "--exits", "quote", "--spread-bps", "7"),
+    ("--target", "atr=2", "--exits", "quote", "--fill", "close"),
+)
+
+
+class Restless(Watch):
+    """Looks at every holding in every step."""
+
+    def due(self, _step: int) -> list[str]:
+        return sorted(self._alerts)
+
+    def next(self, step: int) -> int:
+        return step
+
+
+def with_gaps(series: Candles, seed: int) -> Candles:
+    """The same with some candles missing, and some that are none."""
+    random = np.random.default_rng(seed)
+    left = random.random(len(series)) > 0.02
+    close = np.where(random.random(len(series)) > 0.005, series.close, np.nan)
+    columns = (series.open, series.high, series.low, close, series.volume)
+    return Candles(series.time[left], *(column[left] for column in columns))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    exits=st.sampled_from(EXITS),
+    limits=st.sampled_from(["config", "none"]),
+    spoilt=st.sampled_from(["none", "gaps"]),
+)
+def test_steps_that_are_passed_over_would_have_changed_nothing(
+    seed: int, exits: tuple[str, ...], limits: str, spoilt: str
+) -> None:
+    candles = {f"{name}/USD": waves(seed + at, COUNT) for at, name in enumerate("ABC")}
+    if spoilt == "gaps":
+        candles["B/USD"] = with_gaps(candles["B/USD"], seed)
+    options = (*exits, "--limits", limits, "--sizing", "fraction=0.3")
+    quick = run(candles, *options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(replay.runner, "Watch", Restless)
+        slow = run(candles, *options)
+    assert quick.runner.steps_taken < slow.runner.steps_taken == COUNT - 1
+    for left, right in zip(*(traces(done) for done in (quick, slow)), strict=True):
+        assert left == right
+    np.testing.assert_allclose(quick.results.curve.equity, slow.results.curve.equity, rtol=1e-12)
+
+
+def traces(done: Replayed) -> tuple[object, ...]:
+    """Everything that a replay leaves behind but its curve, which is a float."""
+    account, record = done.runner.account, done.runner.record
+    lines = [line for line in record.lines if line["kind"] != "skipped"]
+    return account.fills, account.account, account.cash, lines, record.latches, done.results.trades
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    spread=st.sampled_from(["0", "7"]),
+    fill=st.sampled_from(["next_open", "close"]),
+)
+def test_the_curve_is_the_exact_account_at_every_moment(seed: int, spread: str, fill: str) -> None:
+    """Cash and holdings of the fills so far, at each moment's exact bid, in Decimals."""
+    candles = {f"{name}/USD": waves(seed + at, COUNT) for at, name in enumerate("AB")}
+    terms = ("--spread-bps", spread, "--fill", fill)
+    done = run(candles, "--limits", "none", "--sizing", "fraction=0.4", *terms)
+    history, fills = done.runner.history, list(done.runner.account.fills)
+    cash, held = done.results.start_equity, {symbol: Decimal(0) for symbol in candles}
+    for step, now_ms in enumerate(history.nows.tolist()):
+        while fills and fills[0].filled_at.timestamp() * 1000 <= now_ms:
+            each = fills.pop(0)
+            sign = 1 if each.side is Side.BUY else -1
+            held[each.symbol] += sign * each.quantity
+            cash -= sign * each.quantity * each.price + each.fee
+        quotes = {s: history.quote(s, now_ms) for s, quantity in held.items() if quantity}
+        filled_now = {f.symbol for f in done.runner.account.fills if f.filled_at == moment(now_ms)}
+        if not filled_now:
+            known = {s: quote for s, quote in quotes.items() if isinstance(quote, Quote)}
+            equity = cash + sum(held[s] * quote.bid for s, quote in known.items())
+            assert done.results.curve.equity[step + 1] == pytest.approx(float(equity), rel=1e-14)
+        assert done.results.cash[step + 1] == cash

@@ -16,9 +16,9 @@ from engine.control import figures
 from engine.control.desk import Switch
 from engine.control.lifecycle import slot
 from engine.control.parallel import in_parallel
-from engine.control.performance import MAX_CURVE, last_of_each_candle, length, thinned
+from engine.control.performance import MAX_CURVE, length, thinned
 from engine.domain.account_history import EquityAt
-from engine.domain.performance import Point
+from engine.domain.performance import Point, curve_of, last_of_each
 from engine.errors import Refused
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -65,10 +65,9 @@ def test_a_window_is_a_duration(window: str, expected: timedelta | None) -> None
 
 def test_returns_are_those_of_whole_candles() -> None:
     """Thirty cycles within one candle are one point: the last."""
-    points = [
-        Point(START + timedelta(minutes=minute), Decimal(minute)) for minute in (0, 2, 58, 60, 119)
-    ]
-    assert [int(point.equity) for point in last_of_each_candle(points, 3600)] == [58, 119]
+    minutes = (0, 2, 58, 60, 119)
+    curve = curve_of(Point(START + timedelta(minutes=each), Decimal(each)) for each in minutes)
+    assert last_of_each(curve, 3600).equity.tolist() == [58, 119]
 
 
 @hypothesis_settings(max_examples=50)

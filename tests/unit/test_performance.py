@@ -6,18 +6,22 @@ import math
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from engine.domain import performance
 from engine.domain.model import Fill, Side
-from engine.domain.performance import Point
+from engine.domain.performance import Curve, Point, curve_of
+from engine.domain.trades import closed_trades
 
 DAY = timedelta(days=1)
 START = datetime(2025, 1, 1, tzinfo=UTC)
 
 
-def curve(*equity: str | int) -> list[Point]:
-    return [Point(START + DAY * index, Decimal(value)) for index, value in enumerate(equity)]
+def curve(*equity: str | int) -> Curve:
+    return curve_of(
+        Point(START + DAY * index, Decimal(value)) for index, value in enumerate(equity)
+    )
 
 
 def fill(seq: int, side: Side, quantity: str, price: str, day: float) -> Fill:
@@ -67,11 +71,17 @@ def test_drawdown_is_the_deepest_fall_and_the_longest_time_below_a_peak() -> Non
 
 def test_a_fall_that_has_not_recovered_lasts_until_the_end() -> None:
     fall = performance.drawdown(curve(100, 90, 91, 92))
-    assert fall.longest_s == 3 * 86400
+    assert (fall.depth_s, fall.longest_s) == (3 * 86400, 3 * 86400)
+
+
+def test_the_deepest_fall_need_not_be_the_longest() -> None:
+    fall = performance.drawdown(curve(100, 99, 99, 99, 100, 80, 100, 120, 119, 121))
+    assert fall.depth == pytest.approx(-0.2)
+    assert (fall.depth_s, fall.longest_s) == (2 * 86400, 4 * 86400)
 
 
 def test_trades_run_from_flat_to_flat_net_of_fees() -> None:
-    first, second = performance.closed_trades(FILLS)
+    first, second = closed_trades(FILLS)
     assert first.profit == 60 - 50 - 2
     assert second.profit == 40 + 45 - 100 - 3
 
@@ -82,6 +92,23 @@ def test_trade_figures() -> None:
     assert figures.profit_factor == pytest.approx(8 / 18)
     assert figures.expectancy == Decimal(-5)
     assert figures.fees == 5
+
+
+def test_figures_are_told_by_strategy_and_by_symbol() -> None:
+    other = [
+        msgspec.structs.replace(each, symbol="B/USD", strategy="y", seq=each.seq + 10)
+        for each in FILLS[:2]
+    ]
+    figures = performance.measure(CURVE, [*FILLS, *other], periods_per_year=252)
+    assert {name: each.trades for name, each in figures.by_strategy.items()} == {"x": 2, "y": 1}
+    assert {name: each.profit for name, each in figures.by_symbol.items()} == {
+        "A/USD": Decimal(-10),
+        "B/USD": Decimal(8),
+    }
+    first = figures.by_strategy["x"]
+    assert (first.won, first.lost, first.best, first.worst) == (8, 18, 8, -18)
+    assert (first.win_rate, first.fees, first.held_s) == (0.5, 5, 86400)
+    assert figures.by_strategy["y"].profit_factor is None
 
 
 def test_exposure_is_the_share_of_time_with_a_holding() -> None:
@@ -101,16 +128,17 @@ def test_figures_without_a_meaning_are_none() -> None:
     assert (figures.sharpe, figures.total_return, figures.win_rate) == (None, None, None)
     flat = performance.measure(curve(100, 100, 100), [], periods_per_year=252)
     assert (flat.sharpe, flat.sortino, flat.calmar, flat.max_drawdown) == (None, None, None, 0.0)
-    assert performance.measure([], [], periods_per_year=252).turnover is None
+    assert performance.measure(curve(), [], periods_per_year=252).turnover is None
 
 
 def test_a_sell_of_what_was_never_bought_is_no_trade() -> None:
-    assert performance.closed_trades([fill(1, Side.SELL, "1", "50", 0)]) == []
+    assert closed_trades([fill(1, Side.SELL, "1", "50", 0)]) == []
 
 
 def test_daily_points_are_the_last_of_each_day() -> None:
-    hours = [Point(START + timedelta(hours=n), Decimal(n)) for n in range(30)]
-    assert [int(point.equity) for point in performance.daily_points(hours)] == [23, 29]
+    hours = curve_of(Point(START + timedelta(hours=n), Decimal(n)) for n in range(30))
+    assert performance.daily(hours).equity.tolist() == [23, 29]
+    assert len(performance.daily(curve()).equity) == 0
 
 
 def test_a_year_has_8760_hours() -> None:

@@ -48,7 +48,7 @@ def test_a_buy_fills_at_the_next_open_and_what_is_left_ends_at_the_last_close(
     assert trade.exit_reason == "end"
     assert trade.fees == Decimal("0.001") * quantity * (103 + 105)
     assert trade.profit == 2 * quantity - trade.fees
-    assert done.results.points[-1].equity == 10000 + trade.profit
+    assert done.results.final_equity == 10000 + trade.profit
 
 
 def test_filled_at_the_close_it_is_the_close_of_the_signal(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_the_profits_of_all_trades_are_what_the_account_won(tmp_path: Path) -> N
     )
     won = sum(trade.profit for trade in done.results.trades)
     assert len(done.results.trades) > 10
-    assert won == done.results.points[-1].equity - done.results.points[0].equity
+    assert won == done.results.final_equity - done.results.start_equity
 
 
 @pytest.mark.parametrize(

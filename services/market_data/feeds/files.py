@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,38 +26,64 @@ from services.market_data.feeds.feed import (
 )
 
 MAX_DECIMALS = 10
+NEGLIGIBLE = 1e-12
 
 
 @dataclass(frozen=True)
 class Series:
     """One symbol's rows, with what is derived from them once.
 
-    `times` are the open times in order; the most decimals of prices and volumes up to each.
+    `times` are the open times in order, which `order` brings the rows into.
     """
 
     candles: Candles
     is_ascending: bool
+    order: NDArray[np.intp]
     times: NDArray[np.int64]
-    price_decimals: NDArray[np.int64]
-    volume_decimals: NDArray[np.int64]
     quote_volume: NDArray[np.float64]
 
-    def steps(self, until_ms: int) -> tuple[Decimal, Decimal]:
-        """Tick and lot, as the candles that opened at or before `until_ms` show them."""
-        row = int(np.searchsorted(self.times, until_ms, side="right")) - 1
-        if row < 0:
-            return step_of_decimals(0), step_of_decimals(0)
-        return (
-            step_of_decimals(int(self.price_decimals[row])),
-            step_of_decimals(int(self.volume_decimals[row])),
-        )
+    @cached_property
+    def price_decimals(self) -> NDArray[np.int64]:
+        """The most decimals of prices up to each of `times`."""
+        prices = np.max([_decimals(column) for column in self.candles.prices()[:4]], axis=0)
+        found: NDArray[np.int64] = np.maximum.accumulate(prices[self.order])
+        return found
+
+    @cached_property
+    def volume_decimals(self) -> NDArray[np.int64]:
+        """The most decimals of volumes up to each of `times`."""
+        found: NDArray[np.int64] = np.maximum.accumulate(_decimals(self.candles.volume)[self.order])
+        return found
+
+    def tick(self, until_ms: int) -> Decimal:
+        """The step of prices, as the candles that opened at or before `until_ms` show it."""
+        row = self._row(until_ms)
+        return step_of_decimals(0 if row < 0 else int(self.price_decimals[row]))
+
+    def lot(self, until_ms: int) -> Decimal:
+        """The step of quantities, as the same candles show it."""
+        row = self._row(until_ms)
+        return step_of_decimals(0 if row < 0 else int(self.volume_decimals[row]))
+
+    def volume_24h(self, now_ms: int, until_ms: int) -> Decimal:
+        """Quote volume of the candles that closed within a day."""
+        volume = float(self.quote_volume[self.rows(now_ms - DAY_MS - 1, until_ms)].sum())
+        return Decimal(f"{volume:.2f}")
+
+    def newest(self, until_ms: int) -> int:
+        """The row that opened last at or before `until_ms`; -1 for none."""
+        place = self._row(until_ms)
+        return -1 if place < 0 else int(self.order[place])
+
+    def _row(self, until_ms: int) -> int:
+        return int(self.times.searchsorted(until_ms, side="right")) - 1
 
     def rows(self, after_ms: int | None, until_ms: int) -> slice | NDArray[np.intp]:
         """Rows whose open time lies after `after_ms` and at or before `until_ms`."""
         time = self.candles.time
         if self.is_ascending:
-            begin = 0 if after_ms is None else int(np.searchsorted(time, after_ms, side="right"))
-            return slice(begin, max(begin, int(np.searchsorted(time, until_ms, side="right"))))
+            begin = 0 if after_ms is None else int(time.searchsorted(after_ms, side="right"))
+            return slice(begin, max(begin, int(time.searchsorted(until_ms, side="right"))))
         chosen = time <= until_ms
         if after_ms is not None:
             chosen &= time > after_ms
@@ -128,7 +155,7 @@ class FilesFeed:
         since: int | None,
     ) -> Candles:
         """See Feed.candles; rows in the file's order."""
-        series = self._known(symbol)
+        series = self.series(symbol)
         rows = series.rows(since, now_ms - self._step_ms)
         source = series.candles
         chosen = Candles(
@@ -147,14 +174,18 @@ class FilesFeed:
         """When the market's next candle opens; `now_ms` is at most `end_ms`."""
         return int(self._opens[int(np.searchsorted(self._opens, now_ms, side="left"))])
 
+    def opens_after(self, nows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The same of many nows."""
+        return self._opens[self._opens.searchsorted(nows, side="left")]
+
     def prices(self, symbol: str, now_ms: int) -> Prices:
         """The open of the market's next candle, with the configured spread around it."""
-        tick_size, _ = self._known(symbol).steps(now_ms - self._step_ms)
+        tick_size = self.series(symbol).tick(now_ms - self._step_ms)
         return around(self.next_open(symbol, now_ms), self._spread_bps, tick_size)
 
     def next_open(self, symbol: str, now_ms: int) -> float:
         """The open of the market's next candle. Raises NotFound, and DataQualityError for none."""
-        series = self._known(symbol)
+        series = self.series(symbol)
         coming = self.coming(now_ms)
         opens = series.candles.open[series.rows(coming - 1, coming)]
         opened = float(opens[0]) if opens.size else float("nan")
@@ -162,7 +193,8 @@ class FilesFeed:
             raise DataQualityError("no price: the file has no open for the next candle")
         return opened
 
-    def _known(self, symbol: str) -> Series:
+    def series(self, symbol: str) -> Series:
+        """One symbol's rows. Raises NotFound."""
         series = self._series.get(symbol)
         if series is None:
             raise NotFound("unknown symbol")
@@ -170,16 +202,14 @@ class FilesFeed:
 
     def instrument(self, symbol: str, now_ms: int) -> Instrument:
         """One symbol as it is listed now. Raises NotFound."""
-        series = self._known(symbol)
+        series = self.series(symbol)
         until = now_ms - self._step_ms
-        volume = float(series.quote_volume[series.rows(now_ms - DAY_MS - 1, until)].sum())
-        tick_size, lot_size = series.steps(until)
         return Instrument(
             symbol=symbol,
-            volume_24h=Decimal(f"{volume:.2f}"),
+            volume_24h=series.volume_24h(now_ms, until),
             spread_bps=self._spread_bps,
-            tick_size=tick_size,
-            lot_size=lot_size,
+            tick_size=series.tick(until),
+            lot_size=series.lot(until),
             min_notional=MIN_NOTIONAL,
         )
 
@@ -219,13 +249,11 @@ class FilesFeed:
 def _series(candles: Candles) -> Series:
     quote_volume = np.nan_to_num(candles.close * candles.volume, nan=0.0, posinf=0.0, neginf=0.0)
     order = np.argsort(candles.time, kind="stable")
-    prices = np.max([_decimals(column) for column in candles.prices()[:4]], axis=0)
     return Series(
         candles=candles,
         is_ascending=bool(np.all(np.diff(candles.time) >= 0)),
+        order=order,
         times=candles.time[order],
-        price_decimals=np.maximum.accumulate(prices[order]),
-        volume_decimals=np.maximum.accumulate(_decimals(candles.volume)[order]),
         quote_volume=np.maximum(quote_volume, 0.0),
     )
 
@@ -239,7 +267,8 @@ def _decimals(values: NDArray[np.float64]) -> NDArray[np.int64]:
         if left.size == 0:
             break
         chosen = values[left]
-        fits = np.isclose(chosen, np.round(chosen, count), rtol=1e-12, atol=1e-12)
+        rounded = np.round(chosen, count)
+        fits = np.abs(chosen - rounded) <= NEGLIGIBLE + NEGLIGIBLE * np.abs(rounded)
         decimals[left[fits]] = count
         left = left[~fits]
     return decimals

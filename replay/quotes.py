@@ -1,0 +1,81 @@
+"""Quotes of a whole history as columns: what each symbol's bid is at each moment of decision.
+
+Columns are floats for the equity curve and for finding moments that matter. What is decided on is
+the exact quote, made for that moment by the function that a feed uses.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.domain.amounts import plain
+from services.market_data.feeds.feed import BASIS_POINTS, Prices, around
+from services.market_data.feeds.files import Series
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
+NEAR_A_STEP = 1e-4  # of a tick: what a float cannot tell from the tick itself
+NOT_A_PRICE = float("nan")
+NO_TICK = Decimal("1e-12")
+FINEST = 1e12
+
+
+def exact(price: float, spread_bps: float, tick: Decimal) -> Prices:
+    """Bid, ask and last around `price`, without trailing zeros."""
+    made = around(price, spread_bps, tick)
+    return Prices(bid=plain(made.bid), ask=plain(made.ask), last=plain(made.last))
+
+
+def exact_bid(price: float, spread_bps: float, tick: Decimal) -> Decimal:
+    """The bid alone: a price on its tick is its own where there is no spread."""
+    if spread_bps == 0:
+        found = Decimal(repr(price))
+        if found.as_tuple().exponent >= tick.as_tuple().exponent:  # type: ignore[operator]
+            return plain(found)
+    return exact(price, spread_bps, tick).bid
+
+
+def prices_of(prices: Floats, rows: Rows) -> Floats:
+    """The price at each row, NaN for row -1 and for what is no price."""
+    found = np.where(rows >= 0, prices[rows], NOT_A_PRICE)
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isfinite(found) & (found > 0), found, NOT_A_PRICE)
+
+
+def bids_of(prices: Floats, spread_bps: float) -> Floats:
+    """Bids where no tick holds but that of twelve decimals, which only small prices feel."""
+    bids = prices * (1.0 - spread_bps / float(BASIS_POINTS) / 2)
+    small = bids < 1
+    ticks = np.where(small, bids * FINEST, 0.5)
+    whole = np.round(ticks)
+    doubtful = np.abs(ticks - whole) < NEAR_A_STEP * 10
+    is_whole = doubtful & (spread_bps == 0) & (whole / FINEST == prices)
+    bids = np.where(small & ~is_whole, np.maximum(np.floor(ticks), 1.0) / FINEST, bids)
+    for place in np.flatnonzero(doubtful & ~is_whole):
+        bids[place] = float(around(float(prices[place]), spread_bps, NO_TICK).bid)
+    return bids
+
+
+def bids_on_ticks(prices: Floats, ends: Rows, series: Series, spread_bps: float) -> Floats:
+    """Bids on each moment's tick: that of the candles that have closed by then.
+
+    Computed in ticks; where a float cannot tell a whole number of them, worked out exactly.
+    """
+    decimals = np.where(ends > 0, series.price_decimals[ends - 1], 0)
+    scale = np.power(10.0, decimals)
+    ticks = prices * (1.0 - spread_bps / float(BASIS_POINTS) / 2) * scale
+    whole = np.floor(ticks)
+    doubtful = np.abs(ticks - np.round(ticks)) < NEAR_A_STEP
+    if spread_bps == 0:
+        # A price that has no more decimals than its tick is its own bid.
+        whole = np.where(doubtful, np.round(ticks), whole)
+        doubtful = doubtful & (whole / scale != prices)
+    bids: Floats = np.maximum(whole, 1.0) / scale
+    for place in np.flatnonzero(doubtful & np.isfinite(prices)):
+        tick = series.tick(int(series.candles.time[ends[place] - 1])) if ends[place] else Decimal(1)
+        bids[place] = float(around(float(prices[place]), spread_bps, tick).bid)
+    bids[~np.isfinite(prices)] = NOT_A_PRICE
+    return bids

@@ -1,0 +1,80 @@
+"""Whether the market of a moment was trusted: not where too many symbols had unusable candles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from engine.domain import batching, degraded, quality
+from engine.domain.limits import Limits
+from engine.domain.model import Instrument, TradingState
+from replay.history import History
+
+# Of a volume: more than sums in another order differ by.
+MARGIN = 1e-6
+
+
+class Trust:
+    """What a cycle would have found of all the symbols that it worked on."""
+
+    def __init__(self, history: History, limits: Limits) -> None:
+        self._history = history
+        self._limits = limits
+        self._known: dict[tuple[int, tuple[str, ...]], bool] = {}
+        currencies = [symbol.partition("/")[2] for symbol in history.candles]
+        self._in_currency = np.asarray(currencies) == limits.account_currency
+        self._first_closes = np.asarray(list(history.first_close.values()))
+
+    def state(self, state: TradingState, step: int, held: list[str]) -> TradingState:
+        """REDUCING too where one of the cycles just before did not trust the market."""
+        earlier = range(max(step - degraded.GOOD_CYCLES, 0), step)
+        if state is TradingState.ACTIVE and any(self.is_lost(each, held) for each in earlier):
+            return TradingState.REDUCING
+        return state
+
+    def is_lost(self, step: int, held: list[str]) -> bool:
+        """Whether too many of the symbols a cycle would work on have unusable candles."""
+        if not self._limits.risk.is_enforced or not self._history.has_suspects(step):
+            return False
+        key = (step, tuple(held))
+        if key not in self._known:
+            self._known[key] = not self._is_surely_kept(step) and self._is_lost(step, held)
+        return self._known[key]
+
+    def _is_surely_kept(self, step: int) -> bool:
+        """Whether even all doubtful symbols are too few beside those that are surely worked on."""
+        limits = self._limits.selection
+        if self._history.spread_bps > limits.max_spread_bps:
+            return False
+        least = float(limits.min_volume_24h) * (1 + MARGIN)
+        liquid = self._in_currency & (self._history.volumes_24h[:, step] >= least)
+        liquid &= self._history.nows[step] >= self._first_closes
+        most = min(int(liquid.sum()), limits.max_symbols)
+        doubtful = self._history.count_suspects(step)
+        return not quality.is_distrusted(doubtful, most, self._limits.quality)
+
+    def _is_lost(self, step: int, held: list[str]) -> bool:
+        now_ms = int(self._history.nows[step])
+        selected = listed_at(self._history, self._history.candles, now_ms, held, self._limits)
+        worked_on = sorted({*(each.symbol for each in selected.selected), *held})
+        bad = self._history.bad_symbols(step, now_ms, worked_on)
+        return quality.is_distrusted(bad, len(worked_on), self._limits.quality)
+
+
+def listed_at(
+    history: History, symbols: Iterable[str], now_ms: int, held: list[str], limits: Limits
+) -> batching.Selection:
+    """Of these symbols those that are listed now and liquid enough; held ones always."""
+    listed: list[Instrument] = [
+        history.instrument(symbol, now_ms)
+        for symbol in symbols
+        if history.first_close[symbol] <= now_ms
+    ]
+    return batching.select(
+        listed,
+        held=held,
+        requested=None,
+        currency=limits.account_currency,
+        limits=limits.selection,
+    )
