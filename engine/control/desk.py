@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from engine.control.operator_port import OperatorReads
-from engine.domain.account_history import Commitments, EquityAt
+from engine.domain.account_history import Commitments, EntryLevels, EquityAt
 from engine.domain.alerts import AlertRecord
 from engine.domain.cycle import CycleReport
 from engine.domain.model import Fill, OrderStatus, Value
@@ -116,6 +116,10 @@ class AccountView(Protocol):
 
     def fills_since(self, since: datetime | None) -> tuple[Fill, ...]:
         """Fills from `since` on, by seq."""
+        ...
+
+    def entry_levels(self) -> dict[str, EntryLevels]:
+        """Stop and target of each position that has any, by symbol."""
         ...
 
     def commitments(self, market_now: datetime) -> Commitments:

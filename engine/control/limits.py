@@ -19,10 +19,9 @@ def limits_used(
     if snapshot is None:
         return ()
     at = market_time if market_time is not None else desk.engine.clock.now()
-    held = [position.symbol for position in snapshot.positions]
-    facts = desk.engine.ledger.orders.symbol_facts(held, at) if held else {}
+    levels = desk.account.entry_levels() if snapshot.positions else {}
     stops = {
-        symbol: fact.stop_price for symbol, fact in facts.items() if fact.stop_price is not None
+        symbol: each.stop_price for symbol, each in levels.items() if each.stop_price is not None
     }
     committed = desk.account.commitments(at)
     limits = decision_limits(desk.engine.settings).risk

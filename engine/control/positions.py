@@ -6,8 +6,8 @@ from decimal import Decimal
 
 from engine.control.desk import Desk
 from engine.control.operator_documents import Adopted, Enabled, ExitAsked, Positions
+from engine.domain.account_history import EntryLevels
 from engine.domain.amounts import EXACT, ZERO
-from engine.domain.cycle import SymbolFacts
 from engine.domain.ledger_values import ExitRequest, with_owners
 from engine.domain.model import PortfolioSnapshot, Position
 from engine.domain.operator_views import PositionRow
@@ -19,6 +19,7 @@ log = get_logger(__name__)
 
 SHARE = Decimal("0.000001")
 MOST_ALERTS = 500
+NO_LEVELS = EntryLevels(stop_price=None, target_price=None)
 
 
 def positions(desk: Desk, limit: int, before: str | None) -> Positions:
@@ -37,10 +38,11 @@ def positions(desk: Desk, limit: int, before: str | None) -> Positions:
     )
     start = int(before or 0)
     shown = held[start : start + limit]
-    market_now = desk.account.market_now() or desk.engine.clock.now()
-    facts = desk.engine.ledger.orders.symbol_facts([each.symbol for each in shown], market_now)
+    levels = desk.account.entry_levels()
     wishes = desk.engine.ledger.positions.exit_requests()
-    rows = tuple(_row(each, given, facts[each.symbol], wishes, foreign) for each in shown)
+    rows = tuple(
+        _row(each, given, levels.get(each.symbol, NO_LEVELS), wishes, foreign) for each in shown
+    )
     unrealised = sum((_profit(each) for each in held), ZERO)
     return Positions(
         items=rows,
@@ -129,7 +131,7 @@ def _nothing(desk: Desk) -> Positions:
 def _row(
     held: Position,
     snapshot: PortfolioSnapshot,
-    facts: SymbolFacts,
+    levels: EntryLevels,
     wishes: tuple[ExitRequest, ...],
     foreign: set[str],
 ) -> PositionRow:
@@ -148,8 +150,8 @@ def _row(
         strategy=held.strategy,
         adopted=held.strategy is not None and held.symbol in foreign,
         opened_at=held.opened_at,
-        stop_price=facts.stop_price,
-        target_price=facts.target_price,
+        stop_price=levels.stop_price,
+        target_price=levels.target_price,
         exit_requested=wish,
     )
 

@@ -16,6 +16,13 @@ class EquityAt(Value, frozen=True, kw_only=True):
     cash: Decimal
 
 
+class EntryLevels(Value, frozen=True, kw_only=True):
+    """The tightest stop and target among the filled entries of an open position."""
+
+    stop_price: Decimal | None
+    target_price: Decimal | None
+
+
 class Commitments(Value, frozen=True, kw_only=True):
     """Orders that are not proved terminal, and how many were made in the last market minute."""
 

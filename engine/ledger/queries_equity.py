@@ -7,8 +7,9 @@ from decimal import Decimal
 
 from sqlalchemy import func, select, text
 
-from engine.domain.account_history import Commitments, EquityAt
+from engine.domain.account_history import Commitments, EntryLevels, EquityAt
 from engine.domain.model import Fill, Value
+from engine.ledger.fact_rows import entry_rows
 from engine.ledger.ledger import SqlLedger
 from engine.ledger.records import ORDER_COLUMNS, fill_of, load, order_of
 from engine.ledger.schema import OPEN_ORDER, cycles, fills, orders
@@ -68,6 +69,23 @@ class AccountQueries:
         with self._reading() as connection:
             rows = connection.execute(chosen.order_by(fills.c.seq.desc()).limit(MAX_FILLS)).all()
         return tuple(fill_of(row) for row in reversed(rows))
+
+    def entry_levels(self) -> dict[str, EntryLevels]:
+        """Stop and target of each position that the ledger knows an entry of, by symbol."""
+        with self._reading() as connection:
+            rows = entry_rows(connection)
+        stops: dict[str, Decimal] = {}
+        targets: dict[str, Decimal] = {}
+        for row in rows:
+            if row.stop_price is not None:
+                stops[row.symbol] = max(row.stop_price, stops.get(row.symbol, row.stop_price))
+            if row.target_price is not None:
+                known = targets.get(row.symbol, row.target_price)
+                targets[row.symbol] = min(row.target_price, known)
+        return {
+            symbol: EntryLevels(stop_price=stops.get(symbol), target_price=targets.get(symbol))
+            for symbol in stops.keys() | targets.keys()
+        }
 
     def commitments(self, market_now: datetime) -> Commitments:
         """What the account has committed beside its holdings, as of this market time."""

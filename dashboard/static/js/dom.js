@@ -16,13 +16,34 @@ export const h = (tag, attributes, ...children) => fill(document.createElement(t
 export const s = (tag, attributes, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
 export const byId = (id) => document.getElementById(id);
 
-// Replaces the content, and gives the focus back to what stands in the same place (data-key).
+const isAlike = (old, fresh) =>
+  old.nodeName === fresh.nodeName && old.nodeType === Node.ELEMENT_NODE && old.attributes.length === fresh.attributes.length &&
+  [...old.attributes].every(({name, value}) => fresh.getAttribute(name) === value);
+
+// What is equal stays, so that a selection, a focus and a reader's place survive an update.
+const adapt = (parent, nodes) => {
+  const olds = [...parent.childNodes];
+  nodes.forEach((fresh, index) => {
+    const old = olds[index];
+    if (!old) parent.append(fresh);
+    else if (old.isEqualNode(fresh)) return;
+    else if (isAlike(old, fresh)) adapt(old, [...fresh.childNodes]);
+    else old.replaceWith(fresh);
+  });
+  olds.slice(nodes.length).forEach((old) => old.remove());
+};
+
+// Brings the content up to date; the focus goes back to what has the same data-key.
 export const render = (parent, ...children) => {
   const active = document.activeElement;
   const key = parent.contains(active) ? active.dataset?.key : undefined;
-  parent.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
-  if (key !== undefined) parent.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({preventScroll: true});
+  const nodes = children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
+  adapt(parent, nodes.map((child) => (child instanceof Node ? child : document.createTextNode(String(child)))));
+  if (key !== undefined && !parent.contains(document.activeElement)) parent.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({preventScroll: true});
 };
+
+// Puts new content in the place of the old one: for content that is drawn into later.
+export const mount = (parent, ...children) => parent.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
 
 export const say = (text) => { byId("said").textContent = text; };
 

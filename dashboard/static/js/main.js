@@ -1,6 +1,6 @@
 // The page: which view is shown, the bar on top, and what the stream says.
 import {onMissingKey} from "./api.js";
-import {byId, render, say} from "./dom.js";
+import {byId, mount, say} from "./dom.js";
 import {askHalt, askKey} from "./dialogs.js";
 import * as f from "./format.js";
 import {listenToKeys, switchTheme} from "./keyboard.js";
@@ -59,7 +59,7 @@ const route = () => {
   leave.forEach((undo) => undo());
   view?.sections.forEach((section) => section.close?.());
   view = {place, ...(pages.of(place) ?? pages.of("home"))(decodeURIComponent(rest.join("/")))};
-  render(byId("view"), view.element);
+  mount(byId("view"), view.element);
   leave = view.sections.map((section) => { const draw = drawer(section); return on([...section.names, "theme"], draw); });
   view.sections.forEach((section) => section.draw());
   want([...new Set(["status", ...view.sections.flatMap((section) => section.names)])]);

@@ -35,7 +35,7 @@ const operation = (path, verb, each, document) => {
   return h("details", {class: "card operation", id: each.operationId}, h("summary", {}, h("span", {class: `verb ${verb}`}, verb.toUpperCase()), h("b", {class: "mono"}, path), " ", h("span", {class: "muted"}, each.summary)),
     each.description ? h("p", {}, each.description) : null,
     scope ? h("p", {class: "small"}, `Needs a key with the scope ${scope}.`) : null,
-    parameters.length ? [h("h3", {}, "Parameters"), h("div", {class: "scroll"}, table("Parameters", [["Name"], ["In"], ["Type"], [""]], parameters, {kind: "plain"}))] : null,
+    parameters.length ? [h("h3", {}, "Parameters"), h("div", {class: "scroll"}, table("Parameters", [["Name"], ["In"], ["Type"], ["Needed"]], parameters, {kind: "plain"}))] : null,
     body ? [h("h3", {}, "Body"), properties(body.schema, document), body.example === undefined ? null : h("pre", {tabindex: 0, "aria-label": "Example of the body"}, pretty(body.example))] : null,
     h("h3", {}, "Answers"), Object.entries(each.responses).map((answer) => response(answer, document)));
 };

@@ -1,4 +1,6 @@
 // GET /events read with fetch, so that the key travels in its header. Own retry with jitter.
+// Of the tabs that are open one reads the stream and passes it on: a browser has six connections
+// to one server, and pages need theirs.
 import {headers, unlock} from "./api.js";
 
 const LEAST_S = 1;
@@ -6,6 +8,11 @@ const MOST_S = 10;
 export const LOST_S = 10;
 
 export const connection = {heardAt: 0, lostAt: 0, retryAt: 0, isLost: false};
+
+const pause = (milliseconds, signal) => new Promise((resolve) => {
+  const waiting = setTimeout(resolve, milliseconds);
+  signal.addEventListener("abort", () => { clearTimeout(waiting); resolve(); }, {once: true});
+});
 
 export const listen = (onEvent, onChange) => {
   let last = "";
@@ -19,16 +26,27 @@ export const listen = (onEvent, onChange) => {
     wait = LEAST_S;
   };
 
+  const channel = "BroadcastChannel" in window ? new BroadcastChannel("trading-engine-events") : null;
+  if (channel) {
+    channel.onmessage = ({data}) => {
+      if (data.retryAt) { connection.retryAt = data.retryAt; return; }
+      last = data.id;
+      heard();
+      if (!document.hidden) onEvent(data.kind);
+    };
+  }
+
   const take = (block) => {
     const fields = Object.fromEntries(block.split("\n").map((line) => line.split(/: ?(.*)/s).slice(0, 2)));
     if (!fields.event) return;
     last = fields.id ?? last;
     heard();
     onEvent(fields.event);
+    channel?.postMessage({kind: fields.event, id: last});
   };
 
-  const open = async () => {
-    const answer = await fetch("/events", {cache: "no-store", credentials: "omit", signal: stopping.signal, headers: headers(last ? {"Last-Event-ID": last} : {})});
+  const open = async (signal) => {
+    const answer = await fetch("/events", {cache: "no-store", credentials: "omit", signal, headers: headers(last ? {"Last-Event-ID": last} : {})});
     if (answer.status === 401) await unlock(true);
     if (!answer.ok) throw new Error(String(answer.status));
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -43,16 +61,23 @@ export const listen = (onEvent, onChange) => {
     }
   };
 
-  const run = async () => {
-    const mine = stopping;
+  const read = async (mine) => {
     while (!mine.signal.aborted) {
-      try { await open(); } catch { /* told below, and tried again */ }
+      try { await open(mine.signal); } catch { /* told below, and tried again */ }
       if (mine.signal.aborted) return;
-      const seconds = wait * (0.5 + Math.random());
+      const seconds = Math.min(wait * (0.5 + Math.random()), MOST_S);
       connection.retryAt = Date.now() + seconds * 1000;
+      channel?.postMessage({retryAt: connection.retryAt});
       wait = Math.min(wait * 2, MOST_S);
-      await new Promise((resolve) => { setTimeout(resolve, seconds * 1000); });
+      await pause(seconds * 1000, mine.signal);
     }
+  };
+
+  // Locks exist on this machine and over HTTPS; elsewhere each tab reads a stream of its own.
+  const run = () => {
+    const mine = stopping;
+    if (!navigator.locks || !channel) { read(mine); return; }
+    navigator.locks.request("trading-engine-events", {signal: mine.signal}, () => read(mine)).catch(() => {});
   };
 
   const watch = () => {

@@ -77,13 +77,14 @@ export const create = () => {
     render(kpis, figures());
     const answer = store.performance;
     const curve = answer ? points(answer.equity_curve) : [];
-    const key = JSON.stringify([curve.length, curve.at(-1), curve[0], scale, asTable, document.documentElement.dataset.theme, f.settings.zone]);
+    const key = JSON.stringify([Boolean(answer), curve.length, curve.at(-1), curve[0], scale, asTable, document.documentElement.dataset.theme, f.settings.zone]);
     if (key === drawn) return;
     drawn = key;
     holder.hidden = asTable || curve.length < 2;
     tableHolder.hidden = !asTable && curve.length >= 2;
     if (asTable) render(tableHolder, tableView("Equity, newest first", [`Market time, ${f.zoneName()}`, "Equity", "Drawdown"], falls(curve).map((fall, index) => [f.instant(fall.time * 1000), f.money(curve[index].value), `${f.number(fall.value, 2)} %`]).reverse()));
     else if (curve.length < 2) render(tableHolder, h("p", {class: "muted"}, answer ? "A curve needs two cycles." : "", answer ? "" : h("span", {class: "skeleton"})));
+    else render(tableHolder);
     if (!holder.hidden) {
       const highest = Math.max(...curve.map((point) => point.value));
       holder.setAttribute("aria-label", `Equity from ${f.money(curve[0].value)} to ${f.money(curve.at(-1).value)}, peak ${f.money(highest)}; drawdown now ${f.number(falls(curve).at(-1).value, 2)} percent. Arrow keys walk over it.`);

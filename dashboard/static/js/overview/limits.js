@@ -15,7 +15,7 @@ const percent = (value) => {
 const bar = (share, mark) =>
   s("svg", {viewBox: "0 0 1000 12", preserveAspectRatio: "none", "aria-hidden": "true"},
     s("rect", {y: 3, width: 1000, height: 6, fill: "var(--sunken)"}),
-    s("rect", {y: 3, width: Math.min(share, 1) * 1000, height: 6, fill: share >= NEAR ? "var(--warn)" : "var(--seg3)"}),
+    s("rect", {y: 3, width: Math.min(Math.max(share, 0), 1) * 1000, height: 6, fill: share >= NEAR ? "var(--warn)" : "var(--seg3)"}),
     mark === null ? null : s("rect", {x: mark * 1000 - 3, width: 6, height: 12, fill: "var(--text)"}));
 
 const row = (limit, soft) => {

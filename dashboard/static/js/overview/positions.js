@@ -4,10 +4,13 @@ import * as f from "../format.js";
 import {load, store} from "../store.js";
 import {askAdopt, askClose} from "../dialogs.js";
 
+// A button stays while its row is brought up to date: what it acts on is what is known now.
+const latest = (held) => store.positions.items.find((each) => each.symbol === held.symbol) ?? held;
+
 const actions = (held) => {
-  if (held.strategy === null) return h("button", {type: "button", "data-key": `adopt-${held.symbol}`, "aria-label": `Adopt ${held.symbol}`, onclick: () => askAdopt(held)}, "Adopt");
+  if (held.strategy === null) return h("button", {type: "button", "data-key": `adopt-${held.symbol}`, "aria-label": `Adopt ${held.symbol}`, onclick: () => askAdopt(latest(held))}, "Adopt");
   if (held.exit_requested) return h("span", {class: "st open", title: held.exit_requested}, "closing");
-  return h("button", {type: "button", "data-key": `close-${held.symbol}`, "aria-label": `Close ${held.symbol}`, onclick: () => askClose(held)}, "Close");
+  return h("button", {type: "button", "data-key": `close-${held.symbol}`, "aria-label": `Close ${held.symbol}`, onclick: () => askClose(latest(held))}, "Close");
 };
 
 const row = (held) => {
@@ -34,7 +37,7 @@ export const create = () => {
     const age = page.as_of ? f.since(page.as_of) : 0;
     render(end, `${page.count} · unrealised `, h("b", {class: f.tone(page.unrealised)}, `${f.signed(page.unrealised)} ${page.currency}`), page.cash === null ? "" : ` · cash ${f.money(page.cash)} ${page.currency}`, age > 60 ? h("span", {class: "late"}, ` · ${f.span(age)} old`) : null);
     const currency = page.currency;
-    const heads = [["Symbol"], ["Quantity", "num"], ["Average", "num"], ["Now", "num"], [`Value, ${currency}`, "num"], ["Of equity", "num"], [`Profit, ${currency}`, "num"], ["Stop at", "num"], ["Opened by"], ["", "only-m"], ["Act", "num"]];
+    const heads = [["Symbol"], ["Quantity", "num"], ["Average", "num"], ["Now", "num"], [`Value, ${currency}`, "num"], ["Of equity", "num"], [`Profit, ${currency}`, "num"], ["Stop at", "num"], ["Opened by"], ["In short", "only-m"], ["Act", "num"]];
     const more = page.count > page.items.length ? h("div", {class: "pager"}, h("button", {type: "button", "data-key": "all-positions", onclick: () => { store.allPositions = true; load("positions"); }}, `Show all ${page.count}`)) : null;
     render(body, page.items.length ? table("Positions, the largest value first", heads, page.items.map(row)) : h("p", {class: "muted"}, "Nothing is held."), more);
   };

@@ -125,7 +125,7 @@ const actions = (status) => {
   return h("div", {class: "acts"},
     value === "HALTED" && raise ? button("resume-exits", "Resume, exits only", () => askResume("REDUCING"), "primary") : null,
     raise ? button("resume", "Resume", () => askResume("ACTIVE"), value === "HALTED" ? null : "primary") : null,
-    status.schedule === "running" ? button("schedule", "Stop schedule", stopSchedule) : button("schedule", "Start schedule", startSchedule),
+    status.schedule === "running" ? button("schedule-stop", "Stop schedule", stopSchedule) : button("schedule-start", "Start schedule", startSchedule),
     button("cycle", "Cycle now", cycleNow),
     value === "ACTIVE" ? button("reduce", "Reduce only", askReduce) : null);
 };

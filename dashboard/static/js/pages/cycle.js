@@ -1,5 +1,5 @@
 // One cycle: headline, steps and batches over time, counts as a funnel, symbols.
-import {card, cell, h, render, s, table, tabs} from "../dom.js";
+import {card, cell, h, mount, render, s, table, tabs} from "../dom.js";
 import * as f from "../format.js";
 import {store} from "../store.js";
 import * as words from "../words.js";
@@ -77,7 +77,7 @@ export const cycle = (id) => {
   const read = () => fetched(element, [[`/cycles/${encodeURIComponent(id)}`], [`/decisions?cycle=${encodeURIComponent(id)}&limit=500`], [`/cycles/${encodeURIComponent(id)}/trace`]], (document, decisions, events) => {
     shown = document;
     const chart = h("div", {});
-    render(element, h("div", {class: "crumb"}, h("a", {href: "#home"}, "Overview"), " / ", h("a", {href: "#cycles"}, "Cycles"), " / ", h("span", {class: "mono"}, id)),
+    mount(element, h("div", {class: "crumb"}, h("a", {href: "#home"}, "Overview"), " / ", h("a", {href: "#cycles"}, "Cycles"), " / ", h("span", {class: "mono"}, id)),
       h("section", {class: "card c12"}, h("header", {}, h("div", {}, h("h1", {class: "h1"}, headline(document)), h("p", {class: "muted wrap"}, below(document)))), chart, funnel(document), document.steps.length ? h("div", {class: "counts small"}, [["--seg1", "fetch, finish"], ["--seg2", "evaluate, allocate"], ["--seg3", "select, risk, execute"]].map(([shade, text]) => h("span", {}, s("svg", {width: 10, height: 10, "aria-hidden": "true"}, s("rect", {width: 10, height: 10, rx: 2, fill: `var(${shade})`})), ` ${text}`)), document.batch_list.length > 40 ? h("span", {}, `the first 40 of ${document.batch_list.length} batches`) : null) : null),
       symbols(document, decisions.items), trace(events));
     const draw = () => { if (document.steps.length) render(chart, gantt(document, Math.max(Math.floor(chart.clientWidth), 260))); };

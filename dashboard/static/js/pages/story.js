@@ -1,6 +1,6 @@
 // The story of an order, or of a decision that no order followed: signal, size, sent, fills.
 import {candleChart} from "../candles.js";
-import {cell, h, pairs, render, table} from "../dom.js";
+import {cell, h, mount, pairs, render, table} from "../dom.js";
 import * as f from "../format.js";
 import {load, store} from "../store.js";
 import * as words from "../words.js";
@@ -72,7 +72,7 @@ const fillStep = (story) => {
   }));
 };
 
-const steps = (...entries) => h("ol", {class: "steps"}, entries.filter(Boolean).map(([title, content], index) => h("li", {"data-n": index + 1}, h("h3", {}, title), content)));
+const steps = (...entries) => h("ol", {class: "steps"}, entries.filter(Boolean).map(([title, content], index) => h("li", {"data-n": index + 1}, h("h2", {}, title), content)));
 
 const candlesCard = (answer, marks) => {
   const head = h("header", {}, h("h2", {}, "Candles it was decided on"));
@@ -143,7 +143,7 @@ export const order = (id) => {
       store.status?.flower_url ? ["Flower", h("a", {href: `${store.status.flower_url}tasks?search=${encodeURIComponent(made.cycle_id)}`, target: "_blank", rel: "noopener"}, "tasks of the cycle ↗")] : null,
     ].filter(Boolean), links, shown), h("h2", {}, "Since then"), after.box);
     const intent = decision?.intent;
-    render(element, h("div", {class: "crumb wrap"}, h("a", {href: "#home"}, "Overview"), " / ", h("a", {href: "#orders"}, "Orders"), " / ", h("span", {class: "mono"}, id)),
+    mount(element, h("div", {class: "crumb wrap"}, h("a", {href: "#home"}, "Overview"), " / ", h("a", {href: "#orders"}, "Orders"), " / ", h("span", {class: "mono"}, id)),
       h("section", {class: "card c7", id: "story"}, h("header", {}, h("div", {}, headline(made), h("p", {class: "muted"}, inOneLine(story)))),
         steps(intent ? [intent.exit_reason && !signal ? "Exit" : "Signal", signalStep(signal, intent, made.market_time, settings, lengthOf(timeframe()?.default_timeframe ?? "1h"))] : null,
           decision ? ["Size: the smallest allowance decides", allowances(decision)] : null,
@@ -172,7 +172,7 @@ export const decision = (id) => {
     chart = candlesCard(candles, {side: intent.side, price: intent.price, at: "asked", stop: intent.stop_price, target: intent.target_price});
     const {links, shown} = raw(path, "");
     chart.element.append(...about([["Cycle", h("a", {class: "mono", href: `#cycle/${row.cycle_id}`}, row.cycle_id)], ["Decision key", h("span", {class: "mono"}, intent.decision_key)]], links, shown));
-    render(element, h("div", {class: "crumb"}, h("a", {href: "#home"}, "Overview"), " / ", h("a", {href: "#orders"}, "Orders and decisions"), ` / decision ${id}`),
+    mount(element, h("div", {class: "crumb"}, h("a", {href: "#home"}, "Overview"), " / ", h("a", {href: "#orders"}, "Orders and decisions"), ` / decision ${id}`),
       h("section", {class: "card c7", id: "story"}, h("header", {}, h("div", {}, h("h1", {class: "h1"}, h("span", {class: intent.side === "buy" ? "up" : "down"}, `${intent.side === "buy" ? "▲ Buy" : "▼ Sell"}`), ` ${intent.symbol}: ${denied ? "not traded" : made.verdict.toLowerCase()}`), h("p", {class: "muted"}, denied ? `Denied by ${words.rule(made.binding_rule)}: ${words.bare(made.binding_rule, made.reason)}.` : `${words.sentence(words.rule(made.binding_rule))} set the size.`))),
         steps([intent.exit_reason && !signal ? "Exit" : "Signal", signalStep(signal, intent, row.market_time, settings, lengthOf(timeframe()?.default_timeframe ?? "1h"))],
           ["Size: the smallest allowance decides", allowances(made)],
