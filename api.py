@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
@@ -25,8 +26,11 @@ from routes.events import add_events
 from routes.reads import add_reads
 from routes.shared import add_etags
 from web import KeyRing
+from web.routing import site_of
 
 log = get_logger("api")
+
+EXAMPLES = Path(__file__).parent / "routes" / "examples.json"
 
 DESCRIPTION = (
     "Starts, stops and queries the trading engine. Money and quantities are decimal text, times "
@@ -53,6 +57,7 @@ def create_api(desk: Desk, keys: KeyRing | None = None) -> Flask:
         max_body_bytes=settings.api.max_body_bytes,
         health=lambda: cast("dict[str, Any]", msgspec.to_builtins(health.health(desk))),
     )
+    site_of(app).examples = msgspec.json.decode(EXAMPLES.read_bytes())
     add_etags(app)
     add_audit(app, desk)
     add_controls(app, desk)

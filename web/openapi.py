@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -24,6 +25,7 @@ def describe(site: Site) -> bytes:
     for declared in routes:
         path = _PARAMETER.sub(r"{\1}", declared.path)
         operation = _operation(declared, shapes, secured=bool(site.keys))
+        _show(operation, site.examples.get(declared.endpoint, {}))
         paths.setdefault(path, {})[declared.method.lower()] = operation
     document: dict[str, Any] = {
         "openapi": "3.1.0",
@@ -35,6 +37,13 @@ def describe(site: Site) -> bytes:
         },
     }
     return msgspec.json.encode(document)
+
+
+def _show(operation: dict[str, Any], examples: Mapping[str, Any]) -> None:
+    """Put the examples of an operation where readers of the description look for them."""
+    for name, example in examples.items():
+        place = operation["requestBody"] if name == "body" else operation["responses"][name]
+        place["content"][_JSON]["example"] = example
 
 
 class _Shapes:

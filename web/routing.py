@@ -48,7 +48,10 @@ class Route:
 
 @dataclass
 class Site:
-    """What one app is, kept in `app.extensions`."""
+    """What one app is, kept in `app.extensions`.
+
+    `examples` are shown in the description: by endpoint its `body`, and answers by status.
+    """
 
     name: str
     title: str
@@ -57,6 +60,7 @@ class Site:
     keys: KeyRing
     registry: CollectorRegistry
     routes: dict[str, Route] = field(default_factory=dict)
+    examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def section(self) -> str:

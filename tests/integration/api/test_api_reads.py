@@ -14,6 +14,7 @@ from engine.domain.cycle import CycleStatus, Degradation
 from engine.domain.model import TradingState
 from engine.settings import Settings
 from tests.control_fakes import NOON, Bench, account, make_bench
+from web.routing import site_of
 
 STATUS_FIELDS = {
     *("service", "version", "account", "mode", "simulated", "market_time", "schedule"),
@@ -422,6 +423,22 @@ def test_the_description_names_every_route(bench: Bench) -> None:
         *("/halt", "/resume", "/cycles", "/cycles/{cycle_id}", "/orders", "/config", "/metrics"),
         *("/orders/{client_order_id}", "/performance", "/openapi.json"),
     }
+
+
+def test_every_operation_shows_an_example_that_is_of_its_type(bench: Bench) -> None:
+    """Recorded from a running engine: `python -m tests.record_examples` writes them anew."""
+    site = site_of(bench.app)
+    for endpoint, declared in site.routes.items():
+        shown = site.examples.get(endpoint, {})
+        assert (declared.body is None) is ("body" not in shown), endpoint
+        types = {str(status): shape for status, shape in declared.answers.items() if shape}
+        if endpoint != "GET /openapi.json" and types:
+            assert set(shown) & set(types), endpoint
+        for name, example in shown.items():
+            msgspec.convert(example, declared.body if name == "body" else types[name])
+    paths = json.loads(bench.get("/openapi.json").data)["paths"]
+    answer = paths["/status"]["get"]["responses"]["200"]["content"]["application/json"]
+    assert answer["example"]["service"] == "trading-engine"
 
 
 def test_the_page_is_a_shell_that_allows_nothing_foreign(bench: Bench) -> None:
