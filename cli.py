@@ -8,7 +8,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
-from command_line import configuration, options
+from command_line import options
 from command_line.connection import Connection, NoAnswer, RefusedByServer, UsageFault
 from command_line.verbs import NO_ANSWER, REFUSED, USAGE, VERBS, Said
 
@@ -35,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _do(asked: Namespace) -> Said:
     if asked.verb == "config":
+        # the engine's settings take a second to import, which POST /halt must not wait for
+        from command_line import configuration  # noqa: PLC0415
+
         return configuration.check(os.environ, asked.file)
     api = Connection.from_environment(
         os.environ, getattr(asked, "url", None), getattr(asked, "key_file", None)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -394,6 +396,17 @@ def test_the_console_entry_names_the_command_line() -> None:
     module, _, name = project["scripts"]["trading-engine"].partition(":")
     assert getattr(importlib.import_module(module), name) is cli.main
     assert "/app/cli.py" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+
+def test_it_starts_without_the_engine() -> None:
+    """It can be put on a machine of its own, and a halt does not wait for imports."""
+    looked = (
+        "import cli, sys; print([n for n in ('engine', 'celery', 'numpy') if n in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", looked], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
 
 
 def test_figures_are_grouped_and_carry_their_unit() -> None:
