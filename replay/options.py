@@ -138,8 +138,10 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     add("--symbols", nargs="+", default=[], metavar="S", help="only these (default: all)")
     add("--strategy", metavar="NAME", help="the strategy (default: those of the configuration)")
     add("--param", nargs="+", action="extend", default=[], type=_pair, metavar="K=V")
-    add("--from", dest="since", type=_moment, metavar="TIME", help="first candle to decide on")
-    add("--to", type=_moment, metavar="TIME", help="candles that open before this are replayed")
+    add("--from", dest="since", type=parse_moment, metavar="TIME", help="first candle to decide on")
+    add(
+        "--to", type=parse_moment, metavar="TIME", help="candles that open before this are replayed"
+    )
     add("--timeframe", choices=list(TIMEFRAME_SECONDS), help="default: as the file has it")
     add("--candles", type=int, metavar="N", help="how many candles a strategy sees")
     add("--currency", help="of the account (default: what most symbols are quoted in)")
@@ -235,7 +237,7 @@ def _distance(text: str) -> str:
     return f"{value} atr" if unit == "atr" else value
 
 
-def _moment(text: str) -> int:
+def parse_moment(text: str) -> int:
     """ISO 8601 (UTC where it names no zone) or epoch milliseconds."""
     if text.isdecimal():
         return int(text)

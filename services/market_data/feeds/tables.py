@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,22 @@ def read_candles(path: Path) -> dict[str, Candles]:
     if merged.num_rows == 0:
         raise _fault(path, "has no candles")
     return _by_symbol(merged)
+
+
+def write_candles(path: Path, candles: Mapping[str, Candles]) -> None:
+    """Write a file that `read_candles` reads, in place of one that is there. Raises OSError."""
+    names = [symbol for symbol, rows in candles.items() for _ in range(len(rows))]
+    series = [rows for rows in candles.values() if len(rows)]
+    columns = zip(*((rows.time, *rows.prices()) for rows in series), strict=True)
+    arrays = [pa.array(names, pa.string()), *(pa.array(np.concatenate(c)) for c in columns)]
+    table = pa.table(dict(zip(COLUMNS, arrays, strict=True)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.draft")
+    if path.suffix.lower() == ".csv":
+        pyarrow.csv.write_csv(table, draft)
+    else:
+        pyarrow.parquet.write_table(table, draft)
+    draft.replace(path)
 
 
 def _files(path: Path) -> list[Path]:
