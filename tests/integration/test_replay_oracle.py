@@ -1,7 +1,7 @@
 """Replays beside the package backtesting 0.6.6 on its GOOG data, trade by trade.
 
-The package brings pandas and bokeh, so that it runs in a virtual environment of its own, made once
-for all runs and kept in the folder that BACKTESTING_VENV names.
+Figures are compared with empyrical-reloaded's. Both packages bring pandas, so that they run in a
+virtual environment of their own, made once and kept in the folder that BACKTESTING_VENV names.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.domain import performance
 from engine.domain.model import Candles
 from replay.__main__ import Replayed
 from tests.replays import replayed, write
 
-PINS = ("backtesting==0.6.6", "ta-lib==0.8.2")
+PINS = ("backtesting==0.6.6", "ta-lib==0.8.2", "empyrical-reloaded==0.7.1")
 FOLDER = Path(tempfile.gettempdir()) / "trading-engine-backtesting-0.6.6"
 SCRIPT = Path(__file__).with_name("backtesting_oracle.py")
 NEAR = 1e-8
@@ -36,7 +37,7 @@ def _python() -> Path:
     check = [
         str(python),
         "-c",
-        "import backtesting, talib; assert backtesting.__version__ == '0.6.6'",
+        "import backtesting, empyrical, talib; assert backtesting.__version__ == '0.6.6'",
     ]
     if python.exists() and subprocess.run(check, capture_output=True, check=False).returncode == 0:
         return python
@@ -115,6 +116,25 @@ def test_at_the_last_close_only_the_open_trade_ends_otherwise(
     for ours, other in zip(_rows(done)[:-1], theirs[:-1], strict=True):
         assert ours == pytest.approx(other, rel=NEAR, abs=1e-6)
     assert float(done.results.final_equity) == pytest.approx(26333.55178, rel=NEAR)
+
+
+def test_figures_of_goog_equal_those_of_empyrical(oracle: dict[str, Any]) -> None:
+    columns = oracle["candles"]
+    times = np.asarray(columns["time"], dtype=np.float64) / 1000
+    curve = performance.Curve(times, np.asarray(columns["Close"]))
+    _same_figures(performance.measure(curve, [], periods_per_year=252), oracle["figures"]["goog"])
+
+
+def test_figures_of_a_strategy_equal_those_of_empyrical(oracle: dict[str, Any]) -> None:
+    """On the package's own equity after each day."""
+    times = np.asarray(oracle["candles"]["time"], dtype=np.float64) / 1000
+    curve = performance.Curve(times, np.asarray(oracle["runs"]["sma"]["equity"]))
+    _same_figures(performance.measure(curve, [], periods_per_year=252), oracle["figures"]["sma"])
+
+
+def _same_figures(ours: performance.Performance, theirs: dict[str, float]) -> None:
+    for name, figure in theirs.items():
+        assert getattr(ours, name) == pytest.approx(figure, rel=NEAR), name
 
 
 def _rows(done: Replayed) -> list[list[float]]:

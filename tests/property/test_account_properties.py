@@ -21,7 +21,7 @@ SYMBOLS = ["ADA/USD", "BTC/USD"]
 CASH = Decimal(100000)
 COST_ERROR = Fraction(1, 10**11)
 
-amounts = st.decimals(min_value="0.00000001", max_value="9999.99999999", places=8)
+amounts = st.integers(1, 10**12 - 1).map(lambda units: Decimal(units).scaleb(-8))
 
 
 @st.composite
@@ -44,7 +44,7 @@ def histories(draw: Callable[..., Any]) -> list[Fill]:
                 side=Side.SELL if sells else Side.BUY,
                 quantity=quantity,
                 price=draw(amounts),
-                fee=draw(st.decimals(min_value=0, max_value=5, places=8)),
+                fee=draw(amounts) / 2000,
                 filled_at=START + timedelta(hours=seq),
                 strategy=f"s{seq}",
             )

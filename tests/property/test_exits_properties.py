@@ -10,6 +10,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.domain.amounts import from_float
 from engine.domain.exits import ProtectiveExit, protective_exit
 from engine.domain.limits import DistanceRule, ExitPlan
 from engine.domain.model import Candles
@@ -147,6 +148,24 @@ def test_what_a_stop_would_have_got_is_never_better_than_its_level(
         assert found.touch_price >= found.trigger_price
     else:
         assert found.touch_price <= found.trigger_price
+
+
+@given(rows, st.integers(0, 1700), levels, targets)
+@settings(max_examples=150)
+def test_a_level_is_had_or_the_open_of_a_candle_that_gapped_beyond_it(
+    path: list[Row], minutes: int, stop: Decimal | None, target: Decimal | None
+) -> None:
+    """Of the candle that the position was opened in, the close stands for the open."""
+    candles = candles_of(*path)
+    found = left(candles, minutes=minutes, stop=stop, target=target, trailing=None)
+    if found is None or found.candle_time == 0:
+        return
+    row = int(np.searchsorted(candles.time, found.candle_time))
+    entered_ms = round((NOW - timedelta(minutes=minutes)).timestamp() * 1000)
+    is_whole = found.candle_time >= entered_ms
+    opened = from_float(float(candles.open[row] if is_whole else candles.close[row]))
+    beyond = min if found.reason == "stop" else max
+    assert found.touch_price == beyond(found.trigger_price, opened)
 
 
 @given(rows, rows, levels, targets, trailings)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -13,7 +15,9 @@ from engine.domain import performance
 from engine.domain.model import Fill, Side
 from engine.domain.performance import Curve, Point, curve_of
 from engine.domain.trades import closed_trades
+from services.market_data.feeds.tables import read_candles
 
+GOOG = Path(os.environ.get("CANDLES_DIR", "../shared/data")) / "goog_1d.parquet"
 DAY = timedelta(days=1)
 START = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -143,3 +147,15 @@ def test_daily_points_are_the_last_of_each_day() -> None:
 
 def test_a_year_has_8760_hours() -> None:
     assert performance.periods_per_year(3600) == 8760
+
+
+@pytest.mark.skipif(not GOOG.exists(), reason=f"the real candles are not there: {GOOG}")
+def test_figures_of_goog_are_those_that_are_known() -> None:
+    """As empyrical-reloaded gives them: 252 days, risk-free 0, sample deviation."""
+    rows = read_candles(GOOG)["GOOG"]
+    figures = performance.measure(Curve(rows.time / 1000, rows.close), [], periods_per_year=252)
+    assert figures.sharpe == pytest.approx(0.8815185699, abs=1e-10)
+    assert figures.sortino == pytest.approx(1.3541673632, abs=1e-10)
+    assert figures.max_drawdown == pytest.approx(-0.6529475997, abs=1e-10)
+    assert figures.volatility == pytest.approx(0.3440578616, abs=1e-10)
+    assert figures.cagr == pytest.approx(0.2770806653, abs=1e-10)
