@@ -76,6 +76,31 @@ def test_no_second_ever_sees_more_than_the_limit_and_lookups_do_not_wait(redis_u
     assert statistics.median(outputs[-1]["took"]) < 0.2
 
 
+@pytest.mark.slow
+def test_of_a_hundred_lookups_all_but_one_wait_less_than_a_fifth_of_a_second(
+    redis_url: str,
+) -> None:
+    modes = ["entries"] * (PROCESSES - 1) + ["lookups"]
+    with FaultyServer(answer({})) as server:
+        outputs = run(server.url, redis_url, modes, 44, rate_limit="20/second", timeout_s=2)
+        arrivals = [asked.at for asked in server.asked]
+    assert most_in_a_window(arrivals) <= 20
+    took = sorted(outputs[-1]["took"])
+    assert len(took) >= 90
+    assert took[int(0.99 * len(took)) - 1] < 0.2
+    assert outputs[-1]["waits"] == []
+
+
+def test_a_refusal_seen_by_one_process_stops_every_process(redis_url: str) -> None:
+    replies = [problem(429, headers={"Retry-After": "2"}), answer({})]
+    with FaultyServer(replies) as server:
+        run(server.url, redis_url, ["entries"] * 4, 3.5, rate_limit="100/second", timeout_s=3)
+        first, *later = (asked.at for asked in server.asked)
+    assert later
+    # What was on its way at that moment arrives still.
+    assert [at for at in later if 0.3 < at - first < 1.9] == []
+
+
 def test_an_outage_is_probed_by_one_process_and_ends_after_three_good_probes(
     redis_url: str,
 ) -> None:

@@ -20,7 +20,7 @@ from engine.domain.cycle import (
     Trigger,
 )
 from engine.domain.ledger_values import CycleFacts
-from engine.domain.model import OrderStatus, RiskDecision, Verdict
+from engine.domain.model import OrderStatus, RiskDecision, Side, Verdict
 from engine.domain.report import build_report
 from tests.factories import NOW, make_intent, make_order, make_times
 
@@ -98,6 +98,23 @@ def test_symbols_skipped_for_their_data_leave_a_cycle_completed() -> None:
     report = reported(outcomes=(outcome(), stale))
     assert report.status is CycleStatus.COMPLETED
     assert report.symbols == SymbolCounts(selected=2, evaluated=1, skipped=1, failed=0)
+
+
+def test_skipped_symbols_are_counted_by_the_kind_of_their_fault() -> None:
+    reasons = {"A/USD": "stale: 5 s late", "B/USD": "stale: 9 s late", "C/USD": "as it likes: x"}
+    found = [
+        msgspec.structs.replace(outcome(symbol, OutcomeStatus.SKIPPED, Stage.FETCH), reason=reason)
+        for symbol, reason in reasons.items()
+    ]
+    assert reported(outcomes=tuple(found)).skips == {"other": 1, "stale": 2}
+
+
+def test_orders_that_never_left_are_told() -> None:
+    exit_order = make_order(side=Side.SELL, sends=0)
+    entry_order = make_order(sends=0)
+    sent = make_order(sends=1)
+    told = reported(orders=(sent, exit_order, entry_order)).reason
+    assert told == "2 of 3 orders were not sent, 1 of them exits"
 
 
 def test_a_cycle_that_was_never_decided_failed() -> None:

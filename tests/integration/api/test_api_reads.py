@@ -403,6 +403,7 @@ def test_metrics_are_derived_from_ledger_and_heartbeats(bench: Bench) -> None:
         'trading_engine_account_equity{currency="USD"}': 110000,
         "trading_engine_ledger_up": 1,
         "trading_engine_redis_up": 1,
+        'trading_engine_symbols_skipped{reason="stale"}': 0,
     }
     assert {name: metric(text, name) for name in expected} == pytest.approx(expected)
 
