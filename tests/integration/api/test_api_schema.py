@@ -1,0 +1,73 @@
+"""The API does what its description says, for whatever is generated from it."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+
+from tests.control_fakes import Bench
+
+# An endless answer, and what has no JSON of its own.
+LEFT_OUT = r"^/(events|metrics|docs|runbook|assets/\{name\})?$"
+
+
+class NoCache:
+    """A candle cache that lost everything."""
+
+    def load(self, symbols: list[str], timeframe: str) -> dict[str, Any]:
+        return {}
+
+
+def described(bench: Bench) -> Any:
+    """The description of the app."""
+    object.__setattr__(bench.desk.engine, "cache", cast("Any", NoCache()))
+    return schemathesis.openapi.from_wsgi("/openapi.json", bench.app).exclude(path_regex=LEFT_OUT)
+
+
+def check(bench: Bench, examples: int) -> None:
+    """Generate requests of every operation, right and wrong ones, `examples` in all.
+
+    Each answer is of a described status and shape. Nobody closes the cycles of this app, so that
+    none is waited for. Where nothing can be wrong, no wrong request is made.
+    """
+    broken: dict[str, str] = {}
+    for found in described(bench).get_all_operations():
+        operation = found.ok()
+        for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+
+            @hypothesis_settings(
+                max_examples=examples // 2,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+                database=None,
+            )
+            @given(case=operation.as_strategy(generation_mode=mode))
+            def keeps_its_word(case: schemathesis.Case) -> None:
+                asked = case.query or {}
+                case.query = {name: value for name, value in asked.items() if name != "wait"}
+                case.call_and_validate()
+
+            try:
+                keeps_its_word()
+            except Unsatisfiable:
+                if mode is GenerationMode.POSITIVE:
+                    raise
+            except Exception as fault:  # noqa: BLE001  every operation is told of
+                broken[f"{operation.label}, {mode.value}"] = str(fault)[:2000]
+    assert broken == {}
+
+
+def test_every_operation_keeps_its_word(bench: Bench) -> None:
+    check(bench, 30)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_every_operation_keeps_its_word_at_length(bench: Bench) -> None:
+    check(bench, 1000)
