@@ -14,6 +14,7 @@ WIDTH, HEIGHT = 960, 300
 LEFT, RIGHT, TOP, BOTTOM = 8, 8, 28, 28
 MOST_POINTS = 1200
 TICKS = 3
+THOUSAND = 1000
 
 Floats = NDArray[np.float64]
 
@@ -124,9 +125,16 @@ def _values(frame: _Frame, *, percent: bool) -> str:
     """What the lines of the grid stand for, above them, so that no width is lost on a phone."""
     return "".join(
         f'<text class="value" x="{LEFT}" y="{frame.y(value) - 4:.1f}">'
-        f"{f'{value:z.1%}' if percent else f'{value:,.6g}'}</text>"
+        f"{f'{value:z.1%}' if percent else _amount(value)}</text>"
         for value in _levels(frame)
     )
+
+
+def _amount(value: float) -> str:
+    """A level in as many digits as tell it from the others."""
+    if abs(value) >= THOUSAND:
+        return f"{value:,.0f}"
+    return f"{value:,.2f}" if abs(value) >= 1 else f"{value:.4g}"
 
 
 def _dates(frame: _Frame, times: Sequence[datetime]) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 import numpy as np
 
 from engine.domain.performance import Curve
+from engine.domain.trades import TradeFigures
 from replay.charts import Marker, escaped, line_chart
 from replay.history import moment
 from replay.results import Results, TradeRow, shown
@@ -17,6 +18,7 @@ from replay.summary import figure, shown_metrics, span_of
 
 MOST_SYMBOLS = 8
 MOST_TRADES = 500
+MOST_GROUPS = 20
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 STYLE = """
 :root{color-scheme:light dark;--ink:#1c2330;--paper:#fff;--faint:#667085;--edge:#d9dee7;
@@ -67,6 +69,10 @@ def report_html(runner: Runner, results: Results) -> str:
         "<h2>Drawdown</h2>",
         _drawdown(results.curve),
         f'<h2>Return by month</h2><div class="wide">{_months(results.curve)}</div>',
+        "<h2>By strategy</h2>",
+        _groups(results.performance.by_strategy, "strategy"),
+        "<h2>By symbol</h2>",
+        _groups(results.performance.by_symbol, "symbol"),
         "<h2>Trades on price</h2>",
         *_prices(runner, results.trades),
         f'<h2>Trades</h2><div class="wide">{_trades(results.trades)}</div>',
@@ -81,9 +87,33 @@ def report_html(runner: Runner, results: Results) -> str:
 
 def _figures(results: Results) -> str:
     return "".join(
-        f"<div><span>{name.removesuffix('_s').replace('_', ' ')}</span>{figure(name, value)}</div>"
+        f"<div><span>{_label(name)}</span>{figure(name, value)}</div>"
         for name, value in shown_metrics(results).items()
     )
+
+
+def _label(name: str) -> str:
+    """A metric's name in words; of a duration that it is one."""
+    words = name.replace("_", " ")
+    return f"{words.removesuffix(' s')} length" if name.endswith("_s") else words
+
+
+def _groups(groups: dict[str, TradeFigures], title: str) -> str:
+    """How the trades of each strategy or symbol went, the most profitable first."""
+    ranked = sorted(groups, key=lambda name: (-groups[name].profit, name))
+    head = [title, "trades", "won", "profit", "profit factor", "mean", "best", "worst", "fees"]
+    rows = [[escaped(name), *_group(groups[name])] for name in ranked[:MOST_GROUPS]]
+    more = len(ranked) - MOST_GROUPS
+    note = f"<p>{more} more in metrics.json</p>" if more > 0 else ""
+    return f'<div class="wide">{_table([head, *rows])}</div>{note}'
+
+
+def _group(figures: TradeFigures) -> list[str]:
+    won = "" if figures.win_rate is None else f"{figures.win_rate:.0%}"
+    factor = "-" if figures.profit_factor is None else f"{figures.profit_factor:.4g}"
+    amounts = (figures.expectancy, figures.best, figures.worst, figures.fees)
+    told = ["" if amount is None else f"{amount:,.2f}" for amount in amounts]
+    return [str(figures.trades), won, f"{figures.profit:,.2f}", factor, *told]
 
 
 def _equity(curve: Curve) -> str:
