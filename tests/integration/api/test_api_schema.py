@@ -63,6 +63,7 @@ def check(bench: Bench, examples: int) -> None:
     assert broken == {}
 
 
+@pytest.mark.timeout(300)
 def test_every_operation_keeps_its_word(bench: Bench) -> None:
     check(bench, 30)
 
