@@ -14,6 +14,8 @@ from engine.domain.cycle import CycleStatus, Degradation
 from engine.domain.model import TradingState
 from engine.settings import Settings
 from tests.control_fakes import NOON, Bench, account, make_bench
+from tests.factories import make_exit
+from tests.ledger_world import World, entry
 from web.routing import site_of
 
 STATUS_FIELDS = {
@@ -332,6 +334,19 @@ def test_performance_is_that_of_the_stored_equity(bench: Bench) -> None:
     assert (shown["cycles"], shown["cycle_success_rate"]) == (3, 1.0)
     assert shown["cycle_seconds"] == {"p50": 2.5, "p95": 2.5, "p99": 2.5}
     assert shown["error_rates"]["execution"] == 0.1
+
+
+def test_performance_tells_each_strategy_and_symbol(bench: Bench) -> None:
+    equity_curve(bench, ["100000", "100010"])
+    world = World(bench.ledger, bench.clock.now() + timedelta(hours=1))
+    world.cycles = 2  # as many as there are
+    world.trade(entry())
+    world.trade(make_exit())
+    shown = bench.get("/performance?window=all").json
+    for group, name in (("by_strategy", "sma_cross"), ("by_symbol", "BTC/USD")):
+        assert shown[group][name]["trades"] == shown["trades"] == 1
+        assert shown[group][name]["fees"] == shown["fees"]
+    assert 0 <= shown["max_drawdown_s"] <= shown["longest_drawdown_s"]
 
 
 def test_the_window_of_performance_counts_market_time(bench: Bench) -> None:
