@@ -64,13 +64,17 @@ def check_settled(world: World) -> list[str]:
 def check_returned(world: World, clean_cycles: int) -> list[str]:
     """After the clean cycles no cause is left, those of services that were away included.
 
-    A process that froze before the healing writes what it saw when it thaws: caution that begins
-    after the first clean cycle has not had its two cycles yet.
+    A process that froze before the healing writes what it saw when it thaws, and may open its
+    cycle between the clean ones: caution has not had its two good cycles in a row then.
     """
-    first = "select started_at from cycles order by number desc limit 1 offset ?"
-    [begun] = world.connections.raw.execute(first, (clean_cycles - 1,)).fetchone()
+    last = "select status, started_at from cycles order by number desc limit ?"
+    rows = world.connections.raw.execute(last, (clean_cycles,)).fetchall()
+    all_good = all(status == "COMPLETED" for status, _ in rows)
+    begun = min(started_at for _, started_at in rows)
     return [
-        line for cause, since, line in _lowering(world) if cause not in RETURNING or since < begun
+        line
+        for cause, since, line in _lowering(world)
+        if cause not in RETURNING or (all_good and since < begun)
     ]
 
 
