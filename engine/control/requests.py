@@ -11,14 +11,15 @@ from engine.domain.model import OrderStatus, Verdict
 
 MAX_PAGE = 500
 MAX_WAIT_S = 110
-PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
+# `$` also matches before a last line feed, so that one is refused by name.
+PRINTABLE = r"^[^\x00-\x1f\x7f]+$(?!\n)"
 
 Symbol = Annotated[str, Meta(min_length=1, max_length=64, pattern=PRINTABLE)]
 Reason = Annotated[str, Meta(min_length=1, max_length=500, pattern=PRINTABLE)]
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=PRINTABLE)]
 Limit = Annotated[int, Meta(ge=1, le=MAX_PAGE)]
-Cursor = Annotated[str, Meta(pattern=r"^[0-9]{1,18}$")]
-Window = Annotated[str, Meta(pattern=r"^(all|[1-9][0-9]{0,3}[hd])$")]
+Cursor = Annotated[str, Meta(pattern=r"^[0-9]{1,18}$(?!\n)")]
+Window = Annotated[str, Meta(pattern=r"^(all|[1-9][0-9]{0,3}[hd])$(?!\n)")]
 
 
 class _Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

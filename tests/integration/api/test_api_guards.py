@@ -321,6 +321,7 @@ def test_an_impossible_key_is_refused(bench: Bench, key: str) -> None:
         ("/halt", {"reason": "now", "surprise": 1}, "surprise"),
         ("/halt", {"reason": "now", "cancel_open": 1}, "cancel_open"),
         ("/halt", {"reason": "a\u0000b"}, "reason"),
+        ("/halt", {"reason": "a line\n"}, "reason"),
         ("/resume", {"state": "HALTED", "reason": "x"}, "state"),
         ("/resume", {"state": "ACTIVE"}, "reason"),
     ],

@@ -293,6 +293,13 @@ def test_an_impossible_page_is_refused(bench: Bench, path: str, query: str) -> N
     assert answer.json["errors"][0]["field"] == query.partition("=")[0]
 
 
+@pytest.mark.parametrize(
+    "path", ["/performance?window=7d%0A", "/orders?before=7%0A", "/orders?symbol=BTC%0A"]
+)
+def test_a_last_line_feed_is_no_part_of_any_value(bench: Bench, path: str) -> None:
+    assert bench.get(path).status_code == 422
+
+
 def test_the_longest_page_is_allowed(bench: Bench) -> None:
     assert bench.get("/orders?limit=500").json == {"items": [], "next_before": None}
 

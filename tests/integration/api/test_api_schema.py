@@ -16,6 +16,9 @@ from tests.control_fakes import Bench
 # An endless answer, and what has no JSON of its own.
 LEFT_OUT = r"^/(events|metrics|docs|runbook|assets/\{name\})?$"
 
+# Refused before it is read, whatever else is wrong with it.
+TOO_LARGE = 413
+
 
 class NoCache:
     """A candle cache that lost everything."""
@@ -51,14 +54,16 @@ def check(bench: Bench, examples: int) -> None:
             def keeps_its_word(case: schemathesis.Case) -> None:
                 asked = case.query or {}
                 case.query = {name: value for name, value in asked.items() if name != "wait"}
-                case.call_and_validate()
+                answer = case.call()
+                if answer.status_code != TOO_LARGE:
+                    case.validate_response(answer)
 
             try:
                 keeps_its_word()
             except Unsatisfiable:
                 if mode is GenerationMode.POSITIVE:
                     raise
-            except Exception as fault:  # noqa: BLE001  every operation is told of
+            except (Exception, BaseExceptionGroup) as fault:  # noqa: BLE001  all are told of
                 broken[f"{operation.label}, {mode.value}"] = str(fault)[:2000]
     assert broken == {}
 
