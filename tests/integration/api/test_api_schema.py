@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
@@ -53,6 +53,8 @@ def check(bench: Bench, examples: int) -> None:
             @given(case=operation.as_strategy(generation_mode=mode))
             def keeps_its_word(case: schemathesis.Case) -> None:
                 asked = case.query or {}
+                # An empty object has no text: in an address it is not there, and so not wrong.
+                assume(all(value not in ({}, []) for value in asked.values()))
                 case.query = {name: value for name, value in asked.items() if name != "wait"}
                 answer = case.call()
                 if answer.status_code != TOO_LARGE:
