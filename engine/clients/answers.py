@@ -25,7 +25,7 @@ DEFAULT_SLOWDOWN_S = 1.0
 """How long nobody calls after a 429 that does not say how long."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class RawAnswer:
     """An answer as it arrived; header names in lower case, the body complete and within its cap."""
 
@@ -63,7 +63,8 @@ def decoded(
     except BadPayload:
         raise
     except (ValueError, TypeError, ArithmeticError, RecursionError) as exc:
-        raise BadPayload(service, shortened(str(exc))) from exc
+        # Without its traceback, whose frames would keep the body for as long as the error lives.
+        raise BadPayload(service, shortened(str(exc))) from exc.with_traceback(None)
 
 
 def _require_json(service: str, answer: RawAnswer) -> None:

@@ -147,18 +147,24 @@ class HttpMarketData:
         ends_at = self._transport.monotonic() + self._transport.settings.timeout_s
         asked = list(dict.fromkeys(symbols))
         answers: list[tuple[Sequence[str], T | ServiceError]] = []
-        first_error: ServiceError | None = None
         for start in range(0, max(len(asked), 1), MAX_SYMBOLS_PER_CALL):
             part = asked[start : start + MAX_SYMBOLS_PER_CALL]
             try:
                 left = ends_at - self._transport.monotonic()
                 answers.append((part, ask(part, max(left, 0.0))))
             except ServiceError as exc:
-                first_error = first_error or exc
-                answers.append((part, exc))
-        if first_error is not None and all(isinstance(item, ServiceError) for _, item in answers):
-            raise first_error
-        return answers
+                # Without its traceback, which would keep the answer that it is about.
+                answers.append((part, exc.with_traceback(None)))
+        errors = [item for _, item in answers if isinstance(item, ServiceError)]
+        if len(errors) < len(answers):
+            return answers
+        error = errors[0]
+        answers.clear()
+        errors.clear()
+        try:
+            raise error
+        finally:
+            del error
 
     def _candles(
         self,

@@ -227,9 +227,12 @@ class Transport:
                 answer = self._exchange(request, ends_at, permit_until)
             except PermitExpired:
                 continue
-            self._heed(answer)
-            raise_for_status(self.service, answer)
-            return decoded(self.service, answer, request.decode, request.most_values)
+            try:
+                self._heed(answer)
+                raise_for_status(self.service, answer)
+                return decoded(self.service, answer, request.decode, request.most_values)
+            finally:
+                answer.body = b""  # an error's traceback keeps the answer
 
     def _heed(self, answer: RawAnswer) -> None:
         seconds = slowdown_s(answer, self._clock.now(), self.settings.breaker.max_reset_s)
@@ -268,15 +271,14 @@ class Transport:
             response.close()
 
     def _body(self, response: requests.Response) -> bytes:
-        parts: list[bytes] = []
-        size = 0
+        limit = self.settings.max_answer_bytes
+        body = bytearray()
         while chunk := response.raw.read(CHUNK_BYTES, decode_content=False):
-            size += len(chunk)
-            if size > self.settings.max_answer_bytes:
-                limit = self.settings.max_answer_bytes
+            body += chunk
+            if len(body) > limit:
+                body.clear()  # the error's traceback would keep it alive
                 raise BadPayload(self.service, f"answer larger than {limit} bytes")
-            parts.append(chunk)
-        return b"".join(parts)
+        return bytes(body)
 
     def _headers(self, has_body: bool) -> dict[str, str]:  # noqa: FBT001
         bound = structlog.contextvars.get_contextvars()

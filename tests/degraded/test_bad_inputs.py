@@ -61,6 +61,7 @@ def explain(world: Guarded, cycle_id: str) -> None:
         assert entry.reason or entry.status is OutcomeStatus.OK
 
 
+@pytest.mark.slow
 def test_memory_stays_bounded_whatever_a_service_answers() -> None:
     kinds = replies()
     calls_each = 7

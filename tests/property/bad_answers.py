@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -50,5 +51,5 @@ def transport_that_answers(answer: RawAnswer) -> Transport:
         clock=ToldClock(),
         sleep=lambda _seconds: None,
     )
-    transport._exchange = lambda *_arguments: answer  # type: ignore[method-assign]
+    transport._exchange = lambda *_: replace(answer)  # type: ignore[method-assign]
     return transport
