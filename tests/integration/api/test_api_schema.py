@@ -10,12 +10,16 @@ from hypothesis import HealthCheck, assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import negative_data_rejection
 
 from tests.control_fakes import Bench
 
 # An endless answer, and what has no JSON of its own.
 LEFT_OUT = r"^/(events|metrics|docs|runbook|assets/\{name\})?$"
 
+# A wrong value that no address can carry is sent as another one, which may be right; that wrong
+# fields are refused by name is tested beside the guards.
+LEFT_TO_OTHERS = [negative_data_rejection]
 # Refused before it is read, whatever else is wrong with it.
 TOO_LARGE = 413
 
@@ -58,7 +62,7 @@ def check(bench: Bench, examples: int) -> None:
                 case.query = {name: value for name, value in asked.items() if name != "wait"}
                 answer = case.call()
                 if answer.status_code != TOO_LARGE:
-                    case.validate_response(answer)
+                    case.validate_response(answer, excluded_checks=LEFT_TO_OTHERS)
 
             try:
                 keeps_its_word()
