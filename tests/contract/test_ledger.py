@@ -19,7 +19,6 @@ from engine.domain.cycle import (
 )
 from engine.domain.model import Verdict
 from engine.errors import NotFound, Refused
-from engine.ledger.ledger import SqlLedger
 from tests.factories import make_position, make_snapshot
 from tests.ledger_world import World, entry, ref, verdict
 
@@ -272,7 +271,3 @@ def test_pruning_takes_outcomes_and_signals_of_old_cycles_only(world: World) -> 
     assert world.ledger.cycles.facts(old).orders != ()
     assert len(world.ledger.cycles.facts(young).outcomes) == 1
     assert world.ledger.prune(world.now - timedelta(hours=1)) == 0
-
-
-def test_a_ledger_answers_a_ping(ledger: SqlLedger) -> None:
-    ledger.ping()

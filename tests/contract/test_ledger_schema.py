@@ -84,6 +84,18 @@ def test_a_locked_ledger_is_unavailable_after_the_busy_timeout() -> None:
         opened.dispose()
 
 
+def test_a_ping_fails_once_the_file_is_no_database_any_more(tmp_path: Path) -> None:
+    opened = open_ledger(Settings(data_dir=str(tmp_path)))
+    opened.ping()
+    opened.dispose()
+    for ending in ("-wal", "-shm"):
+        (tmp_path / f"{FILE_NAME}{ending}").unlink(missing_ok=True)
+    (tmp_path / FILE_NAME).write_bytes(b"not a database" * 100)
+    with pytest.raises(LedgerUnavailable):
+        opened.ping()
+    opened.dispose()
+
+
 def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"not a database" * 100)
     with pytest.raises(LedgerUnavailable):

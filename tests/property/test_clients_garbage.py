@@ -173,7 +173,9 @@ def outcome(
 def test_the_good_answer_is_taken(name: str) -> None:
     call, good = CALLS[name]
     body = json.dumps(good).encode()
-    call(transport_that_answers(RawAnswer(200, {"content-type": "application/json"}, body)))
+    told = RawAnswer(200, {"content-type": "application/json"}, body)
+    _, refused = outcome(lambda: call(transport_that_answers(told)))
+    assert refused is None
 
 
 @pytest.mark.parametrize("name", CALLS)
