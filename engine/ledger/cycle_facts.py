@@ -18,6 +18,7 @@ from engine.ledger.schema import batches, cycle_steps, cycles, decisions, outcom
 
 CYCLE_ID: BindParameter[Any] = bindparam("cycle_id")
 CYCLE = select(cycles).where(cycles.c.cycle_id == CYCLE_ID)
+LOCKED_CYCLE = CYCLE.with_for_update()
 BATCHES = select(batches).where(batches.c.cycle_id == CYCLE_ID).order_by(batches.c.batch)
 STEPS = select(cycle_steps.c.step, cycle_steps.c.seconds).where(cycle_steps.c.cycle_id == CYCLE_ID)
 OUTCOMES = (
@@ -56,9 +57,10 @@ def cycle_facts(connection: Connection, cycle_id: str) -> CycleFacts:
     )
 
 
-def cycle_row(connection: Connection, cycle_id: str) -> AnyRow:
-    """The row of a cycle. Raises NotFound."""
-    row = connection.execute(CYCLE, {"cycle_id": cycle_id}).one_or_none()
+def cycle_row(connection: Connection, cycle_id: str, *, lock: bool = False) -> AnyRow:
+    """The row of a cycle, with `lock` held until the transaction ends. Raises NotFound."""
+    chosen = LOCKED_CYCLE if lock else CYCLE
+    row = connection.execute(chosen, {"cycle_id": cycle_id}).one_or_none()
     if row is None:
         raise NotFound(f"no cycle {cycle_id}")
     return row

@@ -21,7 +21,7 @@ from engine.domain.cycle import (
     Stage,
 )
 from engine.domain.ledger_values import BatchState, CycleFacts, OpenCycle, OpenedCycle
-from engine.errors import NotFound, Refused
+from engine.errors import Refused
 from engine.ledger.account_rows import lock_account, update_account
 from engine.ledger.batch_rows import (
     BatchRows,
@@ -31,13 +31,12 @@ from engine.ledger.batch_rows import (
     plan_header,
 )
 from engine.ledger.column_types import AnyRow
-from engine.ledger.cycle_facts import CYCLE, batch_rows, cycle_facts, cycle_row, cycle_times_of
+from engine.ledger.cycle_facts import batch_rows, cycle_facts, cycle_row, cycle_times_of
 from engine.ledger.live_report import live_report
 from engine.ledger.order_reads import orders_of_cycle
 from engine.ledger.records import change, dump, insert_all, insert_new, load, texts
 from engine.ledger.schema import batches, cycle_steps, cycles, outcomes
 
-LOCKED_CYCLE = CYCLE.with_for_update()
 CYCLE_OF_KEY = select(cycles).where(cycles.c.key == bindparam("key"))
 PLAN = select(cycles.c.plan, cycles.c.epoch).where(cycles.c.cycle_id == bindparam("cycle_id"))
 CLOSED_RUNS = (
@@ -113,7 +112,7 @@ class CycleRows(BatchRows):
         Raises NotFound, and Refused when the cycle is closed and has no plan.
         """
         with self._connections.write(durable=False) as connection:
-            row = _locked(connection, plan.cycle_id)
+            row = cycle_row(connection, plan.cycle_id, lock=True)
             if row.plan is not None:
                 return _plan_of(row)
             _refuse_closed(row)
@@ -161,7 +160,7 @@ class CycleRows(BatchRows):
     def close(self, report: CycleReport) -> bool:
         """Close a RUNNING cycle with its report; False when it was closed before."""
         with self._connections.write() as connection:
-            row = _locked(connection, report.cycle_id)
+            row = cycle_row(connection, report.cycle_id, lock=True)
             if row.status is not CycleStatus.RUNNING:
                 return False
             values = {
@@ -185,20 +184,13 @@ def _change(connection: Connection, cycle_id: str, values: dict[str, Any]) -> No
     change(connection, cycles, {"cycle_id": cycle_id}, values)
 
 
-def _locked(connection: Connection, cycle_id: str) -> AnyRow:
-    row = connection.execute(LOCKED_CYCLE, {"cycle_id": cycle_id}).one_or_none()
-    if row is None:
-        raise NotFound(f"no cycle {cycle_id}")
-    return row
-
-
 def _refuse_closed(row: AnyRow) -> None:
     if row.status is not CycleStatus.RUNNING:
         raise Refused(f"cycle {row.cycle_id} is {row.status}")
 
 
 def _running(connection: Connection, cycle_id: str) -> AnyRow:
-    row = _locked(connection, cycle_id)
+    row = cycle_row(connection, cycle_id, lock=True)
     _refuse_closed(row)
     return row
 

@@ -26,6 +26,7 @@ from engine.ledger.archive_rows import allocation_ref, save_inputs
 from engine.ledger.batch_rows import candidates_of, decision_values
 from engine.ledger.column_types import AnyRow
 from engine.ledger.connections import Connections
+from engine.ledger.cycle_facts import cycle_row
 from engine.ledger.event_rows import EventRows
 from engine.ledger.fact_rows import allocation_facts, symbol_facts
 from engine.ledger.order_changes import load_changes, save_changes, stored_fills
@@ -36,7 +37,6 @@ from engine.ledger.schema import allocations, batches, cycles, decisions, orders
 
 ADOPTED = "adopted"
 FOREIGN_ORDER = "foreign_order"
-LOCKED_CYCLE = select(cycles).where(cycles.c.cycle_id == bindparam("cycle_id")).with_for_update()
 INCLUDE_REPORTED = (
     update(batches)
     .where(batches.c.cycle_id == bindparam("this"), batches.c.reported_at.is_not(None))
@@ -107,7 +107,7 @@ class OrderRows(EventRows):
         """Decide a cycle once, under the account's lock; the stored orders when done before."""
         with self._connections.write() as connection:
             account = lock_account(connection)
-            cycle = _locked_cycle(connection, cycle_id)
+            cycle = cycle_row(connection, cycle_id, lock=True)
             if cycle.allocated_at is None:
                 _require_open(cycle, account, now)
                 facts = _take_in(connection, cycle, account.effective, applied_seq)
@@ -234,13 +234,6 @@ def _other_terms(row: AnyRow, order: VenueOrder) -> dict[str, Any]:
         for name, value in known.items()
         if value is not None and value != getattr(row, name)
     }
-
-
-def _locked_cycle(connection: Connection, cycle_id: str) -> AnyRow:
-    row = connection.execute(LOCKED_CYCLE, {"cycle_id": cycle_id}).one_or_none()
-    if row is None:
-        raise NotFound(f"no cycle {cycle_id}")
-    return row
 
 
 def _require_open(cycle: AnyRow, account: AnyRow, now: datetime) -> None:
