@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Protocol
 
 from engine.domain.cycle import (
     CycleRequest,
 )
+from engine.domain.limits import Limits
 from engine.domain.messages import (
     CandleAnswer,
     EquityPoint,
@@ -38,7 +40,7 @@ from engine.domain.model import (
 )
 from engine.ledger_ports import Ledger
 from engine.service_settings import ServiceName
-from engine.settings import Settings
+from engine.settings import Settings, decision_limits
 
 
 class Clock(Protocol):
@@ -232,3 +234,8 @@ class Engine:
     cache: CandleCache
     worker: str
     probes: dict[ServiceName, Callable[[], float]] = field(default_factory=dict)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """The part of the settings that decides."""
+        return decision_limits(self.settings)

@@ -9,7 +9,6 @@ from engine.control.desk import Desk
 from engine.domain import risk
 from engine.domain.model import PortfolioSnapshot
 from engine.domain.risk import LimitUsage
-from engine.settings import decision_limits
 
 
 def limits_used(
@@ -24,7 +23,7 @@ def limits_used(
         symbol: each.stop_price for symbol, each in levels.items() if each.stop_price is not None
     }
     committed = desk.account.commitments(at)
-    limits = decision_limits(desk.engine.settings).risk
+    limits = desk.engine.limits.risk
     used = risk.usage(
         snapshot,
         limits,

@@ -26,7 +26,6 @@ from engine.errors import ServiceError
 from engine.pipeline import quotes as prices
 from engine.pipeline.steps import Stopwatch, bounded
 from engine.ports import Engine
-from engine.settings import decision_limits
 from engine.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -103,7 +102,7 @@ def _is_market_bad(engine: Engine, plan: CyclePlan, candidates: tuple[OrderInten
     if not candidates:
         return False
     outcomes = engine.ledger.cycles.facts(plan.cycle_id).outcomes
-    found = degraded.distrust(plan.batches, outcomes, decision_limits(engine.settings).quality)
+    found = degraded.distrust(plan.batches, outcomes, engine.limits.quality)
     if found is None:
         return False
     degraded_state.distrust_market(engine, found)
@@ -124,7 +123,7 @@ def _latch_safety(engine: Engine, snapshot: PortfolioSnapshot | None) -> None:
     if snapshot is None:
         return
     now = engine.clock.now()
-    for breach in rules.safety(snapshot, decision_limits(engine.settings).risk):
+    for breach in rules.safety(snapshot, engine.limits.risk):
         if engine.ledger.state.latch(breach.cause, breach.level, breach.detail, now):
             log.error("state_latched", cause=breach.cause, detail=breach.detail)
 
@@ -133,7 +132,7 @@ def _decide(
     engine: Engine, plan: CyclePlan, inputs: AllocateInputs, facts: AllocationFacts
 ) -> Allocation:
     """The allocation, with what it was made from. Its ages count from the transaction on."""
-    limits = decision_limits(engine.settings)
+    limits = engine.limits
     inputs = msgspec.structs.replace(inputs, now=engine.clock.now())
     kept = AllocationRecord(inputs=inputs, facts=msgspec.structs.replace(facts, candidates=()))
     record = kept if facts.candidates else None

@@ -15,7 +15,6 @@ from engine.domain.messages import MonitoringEvent
 from engine.errors import ServiceError
 from engine.pipeline.steps import Stopwatch, bounded
 from engine.ports import Engine
-from engine.settings import decision_limits
 from engine.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -52,7 +51,7 @@ def _explained(engine: Engine, facts: CycleFacts) -> CycleFacts:
     report = facts.report
     plan = engine.ledger.cycles.plan(report.cycle_id)
     batches = () if plan is None else plan.batches
-    limits = decision_limits(engine.settings).quality
+    limits = engine.limits.quality
     distrusted = degraded.distrust(batches, facts.outcomes, limits)
     found = [*report.degraded]
     if distrusted is not None and all(entry.lowers is None for entry in found):

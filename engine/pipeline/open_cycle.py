@@ -31,7 +31,7 @@ from engine.identity import feed_identity
 from engine.pipeline import market
 from engine.pipeline.steps import Stopwatch, bounded
 from engine.ports import Engine
-from engine.settings import decision_limits, decision_settings
+from engine.settings import decision_settings
 from engine.telemetry import bind, get_logger
 
 log = get_logger(__name__)
@@ -168,7 +168,7 @@ def _out_of_time(engine: Engine, result: reconcile.ReconcileResult) -> list[Degr
 
 
 def _assemble(engine: Engine, opening: _Opening, watch: Stopwatch) -> CyclePlan:
-    limits = decision_limits(engine.settings)
+    limits = engine.limits
     chosen = batching.select(
         opening.seen.instruments,
         held=_held(opening.snapshot),
@@ -271,7 +271,7 @@ def _state(
     """Latch what the account's losses demand, then write the effective state."""
     now = engine.clock.now()
     if snapshot is not None:
-        for breach in rules.safety(snapshot, decision_limits(engine.settings).risk):
+        for breach in rules.safety(snapshot, engine.limits.risk):
             if engine.ledger.state.latch(breach.cause, breach.level, breach.detail, now):
                 log.error("state_latched", cause=breach.cause, detail=breach.detail)
     begun = opened.times.started_at

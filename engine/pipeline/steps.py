@@ -26,7 +26,6 @@ from engine.domain.model import Candles, Signal, Value
 from engine.domain.timing import calls_until
 from engine.errors import ServiceError
 from engine.ports import Engine
-from engine.settings import decision_limits
 
 NEEDED_CANDLES = 2
 
@@ -139,7 +138,7 @@ def obtain_candles(engine: Engine, given: BatchInput, symbols: Sequence[str]) ->
 def _ask(
     engine: Engine, given: BatchInput, symbols: Sequence[str], cached: dict[str, Candles]
 ) -> ObtainedCandles:
-    limits = decision_limits(engine.settings)
+    limits = engine.limits
     since = {symbol: int(series.time[-1]) for symbol, series in cached.items() if len(series)}
     try:
         with bounded(engine, given.times, Stage.FETCH):

@@ -7,12 +7,14 @@ alone with `--seed N --trace`.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
 from tests.faults.simulation.campaign import Campaign, run_some
 from tests.faults.simulation.controls import CONTROLS, hunt
 from tests.faults.simulation.expected import QUICKLY
+from tests.faults.simulation.quick_statements import QuickConnection
 from tests.faults.simulation.world import World
 
 SEEDS = range(16)
@@ -53,6 +55,21 @@ def test_a_seed_runs_the_same_each_time() -> None:
     first, second = ([ADDRESS.sub("#", line) for line in trace] for trace in traces)
     assert len(first) > 100
     assert first == second
+
+
+def test_a_run_is_the_same_when_sqlalchemy_executes_every_statement(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The simulation's short way to SQLite leaves out what makes no difference."""
+
+    def execute_in_full(self: QuickConnection, statement: Any, parameters: Any = None) -> Any:
+        return self.real.execute(statement, parameters)
+
+    quick = World(SEEDS[5]).run()
+    monkeypatch.setattr(QuickConnection, "execute", execute_in_full)
+    full = World(SEEDS[5]).run()
+    assert quick == full
+    assert quick.transactions > 100
 
 
 @pytest.mark.parametrize("bug", QUICK_CONTROLS)

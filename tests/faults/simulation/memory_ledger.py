@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.engine import make_url
@@ -20,6 +21,7 @@ from sqlalchemy.pool import StaticPool
 from engine.ledger.connections import Connections
 from engine.ledger.ledger import FILE_NAME, SqlLedger, open_ledger
 from engine.settings import LedgerSettings, Settings
+from tests.faults.simulation.quick_statements import QuickConnection
 
 
 class MemoryConnections(Connections):
@@ -36,7 +38,7 @@ class MemoryConnections(Connections):
             poolclass=StaticPool,
             isolation_level="AUTOCOMMIT",
         )
-        self._connection = engine.connect()
+        self._connection = cast("Connection", QuickConnection(engine.connect(), self.raw))
         self.transactions = 0
 
     @contextmanager
