@@ -14,15 +14,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
+from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 import pytest
 
 from launcher import compose_env
+from tests.promtool import RULES
 
 ROOT = Path(__file__).parents[2]
 START_LIMIT_S = 300
 CYCLE_LIMIT_S = 180
+PROMETHEUS = "http://127.0.0.1:9090/api/v1"
+DASHBOARD = "deploy/grafana/dashboards/trading-engine.json"
 CURL = re.compile(
     r'^curl -H "Authorization: Bearer (\S+)" (?:-X POST )?http://127\.0\.0\.1:8001(\S+)$'
 )
@@ -43,16 +47,24 @@ pytestmark = [
 ]
 
 
-def _docker(*arguments: str, folder: Path = ROOT) -> str:
-    done = subprocess.run(
+def _done(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         ["docker", *arguments],
-        cwd=folder,
+        cwd=ROOT,
         env={**os.environ, "TRADING_ENGINE__CYCLE_INTERVAL": "10"},
         capture_output=True,
         text=True,
         timeout=900,
         check=False,
     )
+
+
+def _exists(image: str) -> bool:
+    return _done("image", "inspect", image).returncode == 0
+
+
+def _docker(*arguments: str) -> str:
+    done = _done(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -173,31 +185,65 @@ def test_the_fleet_becomes_healthy_trades_and_survives_kills(
     assert audit.count(" ok  ") == 12, audit
 
 
-def test_prometheus_and_grafana_see_the_engine(image: str, project: tuple[str, ...]) -> None:
-    """`--profile observability`: the engine is scraped with its key, every rule is loaded."""
+def _environment(project: tuple[str, ...]) -> dict[str, str]:
+    lines = Path(project[4]).read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines)
+
+
+def test_prometheus_scrapes_loads_every_rule_and_answers_the_dashboard(
+    image: str, project: tuple[str, ...]
+) -> None:
+    """The engine is scraped with its key; a panel without data is one of faults alone."""
     limit = ("--wait-timeout", str(START_LIMIT_S))
-    _docker(*project, "--profile", "observability", "up", "--wait", *limit)
-    environment = dict(
-        line.split("=", 1) for line in Path(project[4]).read_text(encoding="utf-8").splitlines()
-    )
-    prometheus = "http://127.0.0.1:9090/api/v1"
+    _docker(*project, "up", "--wait", *limit)
+    _docker(*project, "--profile", "observability", "up", "--wait", *limit, "prometheus")
 
     def is_scraped() -> bool:
-        targets = _ask(prometheus, "/targets", "none")["data"]["activeTargets"]
+        targets = _ask(PROMETHEUS, "/targets", "none")["data"]["activeTargets"]
         return {target["labels"]["job"] for target in targets if target["health"] == "up"} == {
             *("trading-engine", "flower")
         }
 
     _wait_for(is_scraped, START_LIMIT_S, lambda: _docker(*project, "logs", "prometheus"))
-    groups = _ask(prometheus, "/rules", "none")["data"]["groups"]
-    assert {rule["name"] for group in groups for rule in group["rules"]} >= {"execution_down"}
-    login = base64.b64encode(f"admin:{environment['GRAFANA_PASSWORD']}".encode()).decode()
-    request = Request(
-        "http://127.0.0.1:3000/api/dashboards/uid/trading-engine",
-        headers={"Authorization": f"Basic {login}"},
-    )
-    with urlopen(request, timeout=15) as reply:  # noqa: S310 (a container of this test)
-        assert json.loads(reply.read())["dashboard"]["title"] == "Trading engine"
+    groups = _ask(PROMETHEUS, "/rules", "none")["data"]["groups"]
+    rules = {rule["name"]: rule["health"] for group in groups for rule in group["rules"]}
+    assert set(rules) == set(RULES)
+    key = _environment(project)["TRADING_ENGINE_API_KEY"]
+    _wait_for(_filled_cycle("http://127.0.0.1:8001", key), CYCLE_LIMIT_S, lambda: str(rules))
+    _wait_for(lambda: not _unanswered() - {"Circuits not closed"}, 120, lambda: str(_unanswered()))
+
+
+def _unanswered() -> set[str]:
+    """Titles of the dashboard's panels for which Prometheus has no data now."""
+    dashboard = json.loads((ROOT / DASHBOARD).read_text(encoding="utf-8"))
+    found = set()
+    for panel in dashboard["panels"]:
+        for target in panel.get("targets", []):
+            query = target["expr"].replace("$__rate_interval", "1m")
+            answer = _ask(PROMETHEUS, f"/query?query={quote(query)}", "none")
+            if not answer["data"]["result"]:
+                found.add(panel["title"])
+    return found
+
+
+def test_grafana_shows_the_dashboard_over_prometheus(project: tuple[str, ...]) -> None:
+    """Both are provisioned; skipped where the image cannot be had."""
+    image = _docker(*project, "--profile", "observability", "config", "--images")
+    [wanted] = [name for name in image.splitlines() if name.startswith("grafana/")]
+    if not (_exists(wanted) or _done("pull", wanted).returncode == 0):
+        pytest.skip(f"{wanted} is not here and cannot be pulled")
+    limit = ("--wait-timeout", str(START_LIMIT_S))
+    _docker(*project, "--profile", "observability", "up", "--wait", *limit, "grafana")
+    login = f"admin:{_environment(project)['GRAFANA_PASSWORD']}".encode()
+    headers = {"Authorization": f"Basic {base64.b64encode(login).decode()}"}
+
+    def asked(path: str) -> Any:
+        request = Request(f"http://127.0.0.1:3000/api{path}", headers=headers)
+        with urlopen(request, timeout=15) as reply:  # noqa: S310 (a container of this test)
+            return json.loads(reply.read())
+
+    assert asked("/dashboards/uid/trading-engine")["dashboard"]["title"] == "Trading engine"
+    assert asked("/datasources/uid/prometheus/health")["status"] == "OK"
 
 
 def test_without_keys_compose_says_what_to_do(tmp_path: Path) -> None:
