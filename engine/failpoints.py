@@ -27,7 +27,7 @@ PAUSED = "paused"
 
 PLACES: dict[str, str] = {
     "B0": "a batch task was received, nothing done",
-    "B1": "a batch was evaluated and its step saved",
+    "B1": "a batch was evaluated, and not reported",
     "B2": "orders are reserved, and not handed on",
     "B3": "SENDING is set, and nothing sent",
     "B4": "the request was sent and its answer not read",

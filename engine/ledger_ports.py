@@ -21,7 +21,7 @@ from engine.domain.cycle import (
     Stage,
     SymbolFacts,
 )
-from engine.domain.kept_inputs import DecisionSettings, EvaluateInputs, RiskInputs, Window
+from engine.domain.kept_inputs import DecisionSettings, StepInputs, Window
 from engine.domain.ledger_values import (
     Adoption,
     Allocation,
@@ -77,27 +77,13 @@ class CycleLedger(Protocol):
         """Claim a batch. None: reported already, tries used up, or the cycle not RUNNING."""
         ...
 
-    def continue_batch(self, ref: BatchRef, worker: str, now: datetime) -> BatchInput | None:
-        """Begin a later step: `worker` has the batch now. None when nothing is left to do."""
-        ...
+    def report(
+        self, report: BatchReport, now: datetime, inputs: Mapping[Stage, StepInputs] = ...
+    ) -> bool:
+        """Store a batch's result and the inputs of its steps: the first wins.
 
-    def save_step(
-        self,
-        ref: BatchRef,
-        step: Stage,
-        data: bytes,
-        seconds: float,
-        inputs: EvaluateInputs | None = None,
-    ) -> None:
-        """Keep what a step hands to the next one, and from what; a repeat overwrites."""
-        ...
-
-    def load_step(self, ref: BatchRef, step: Stage) -> tuple[bytes, float] | None:
-        """What a step kept, and its seconds."""
-        ...
-
-    def report(self, report: BatchReport, now: datetime, inputs: RiskInputs | None = None) -> bool:
-        """Store a batch's result and its inputs: the first wins; False for a later one."""
+        False for a later one, and when the cycle is not RUNNING any more.
+        """
         ...
 
     def candidates(self, cycle_id: str) -> tuple[OrderIntent, ...]:

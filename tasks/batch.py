@@ -1,37 +1,26 @@
-"""The tasks of a batch: parse, call the pipeline, dump. A header member never raises."""
+"""The tasks of a batch: parse, call the pipeline. A header member never raises."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
+from celery import Task
 
 from engine import failpoints
-from engine.domain.cycle import BatchRef, BatchReport
+from engine.domain.cycle import BatchRef, BatchReport, Stage
 from engine.errors import TradingError
-from engine.pipeline import evaluate, execute, fetch, risk
-from engine.ports import Engine
+from engine.pipeline import batch, execute
 from engine.telemetry import bind, get_logger
 from tasks.app import app, settings
 from tasks.process import engine
+from tasks.step_events import StepEvents, telling
 
 log = get_logger(__name__)
 
 Reference = dict[str, Any]
-
-
-def _step(run: Callable[[Engine, BatchRef], BatchRef], reference: Reference) -> Reference:
-    """Run one step; whatever goes wrong is the batch's report, for the barrier must be reached."""
-    ref = msgspec.convert(reference, BatchRef)
-    with bind(cycle_id=ref.cycle_id, batch=ref.batch):
-        try:
-            ref = run(engine(), ref)
-        except Exception as error:  # noqa: BLE001 - failure is data: the chord's body must fire
-            _report_failure(ref, error)
-            ref = BatchRef(cycle_id=ref.cycle_id, batch=ref.batch, symbols=(), claimed=False)
-    reached: Reference = msgspec.to_builtins(ref)
-    return reached
 
 
 def _subject(reference: Reference) -> str:
@@ -49,25 +38,30 @@ def _report_failure(ref: BatchRef, error: Exception) -> None:
         log.error("batch_not_reported", detail=str(unavailable))  # noqa: TRY400 - no trace needed
 
 
-@app.task(name="batch.fetch")
-def fetch_candles(reference: Reference) -> Reference:
-    """Candles of a batch into the cache."""
+@app.task(name="batch.run", bind=True)
+def run_batch(self: Task, reference: Reference) -> bool:
+    """Fetch, evaluate and assess a batch; whether its report is the one that counts."""
     failpoints.reach("B0", _subject(reference))
-    return _step(fetch.run, reference)
+    ref = msgspec.convert(reference, BatchRef)
+    with bind(cycle_id=ref.cycle_id, batch=ref.batch), telling(self) as told:
+        try:
+            return batch.run(engine(), ref, _around(told, _subject(reference)))
+        except Exception as error:  # noqa: BLE001 - failure is data: the chord's body must fire
+            _report_failure(ref, error)
+            return False
 
 
-@app.task(name="batch.evaluate")
-def evaluate_strategies(reference: Reference) -> Reference:
-    """Signals of a batch."""
-    evaluated = _step(evaluate.run, reference)
-    failpoints.reach("B1", _subject(reference))
-    return evaluated
+def _around(told: StepEvents, subject: str) -> batch.Around:
+    """What the outside sees of a step: Flower its name and time, a fault test its end."""
 
+    @contextmanager
+    def around(step: Stage) -> Iterator[None]:
+        with told.step(f"batch.{step.value}"):
+            yield
+        if step is Stage.EVALUATE:
+            failpoints.reach("B1", subject)
 
-@app.task(name="batch.risk")
-def assess_risk(reference: Reference) -> Reference:
-    """Sizes and per-symbol rules of a batch; its report."""
-    return _step(risk.run, reference)
+    return around
 
 
 @app.task(name="batch.execute")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from celery import chain, chord, signature
+from celery import chord, signature
 from celery.signals import before_task_publish
 
 from engine import failpoints
@@ -27,10 +27,10 @@ def publish_start(key: str) -> None:
 
 
 def publish_batches(cycle_id: str, batches: Sequence[Batch]) -> None:
-    """Chord 1: each batch's steps, then the barrier. Without batches the barrier at once."""
+    """Chord 1: the batches, then the barrier. Without batches the barrier at once."""
     body = _body("cycle.allocate", cycle_id)
     header = [
-        batch_chain(BatchRef(cycle_id=cycle_id, batch=batch.number, symbols=batch.symbols))
+        batch_message(BatchRef(cycle_id=cycle_id, batch=batch.number, symbols=batch.symbols))
         for batch in batches
     ]
     _send(header, body)
@@ -53,13 +53,9 @@ def publish_orders(cycle_id: str, client_order_ids: Sequence[str]) -> None:
     _send(header, _body("cycle.finish", cycle_id))
 
 
-def batch_chain(ref: BatchRef) -> chain:
-    """The steps of one batch."""
-    return chain(
-        signature("batch.fetch", args=[msgspec.to_builtins(ref)]),
-        signature("batch.evaluate"),
-        signature("batch.risk"),
-    )
+def batch_message(ref: BatchRef) -> signature:
+    """One batch, all its steps in one message."""
+    return signature("batch.run", args=[msgspec.to_builtins(ref)], immutable=True)
 
 
 def _body(name: str, cycle_id: str) -> signature:

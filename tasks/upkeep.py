@@ -88,7 +88,7 @@ class Upkeep:
                 flow.publish_start(repair.key)
             case RepairKind.SEND_BATCHES:
                 for ref in repair.batches:
-                    flow.batch_chain(ref).apply_async()
+                    flow.batch_message(ref).apply_async()
             case RepairKind.ALLOCATE:
                 self._allocate(repair.cycle_id)
             case RepairKind.SEND_ORDERS:

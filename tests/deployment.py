@@ -22,7 +22,8 @@ from engine.domain.cycle import BatchRef, CyclePlan, CycleReport, CycleRequest, 
 from engine.domain.messages import MonitoringEvent, SymbolList
 from engine.domain.model import Candles, Order, Quote
 from engine.ledger.ledger import FILE_NAME, SqlLedger
-from engine.pipeline import allocate, evaluate, execute, fetch, finish, open_cycle, risk
+from engine.pipeline import allocate, execute, finish, open_cycle
+from engine.pipeline import batch as batch_steps
 from engine.ports import Engine
 from launcher.audit import read_books
 from services.execution.app import create_app as execution_app
@@ -161,8 +162,7 @@ class Deployment:
         """Every batch of an open cycle, and its allocation."""
         for batch in plan.batches:
             ref = BatchRef(cycle_id=plan.cycle_id, batch=batch.number, symbols=batch.symbols)
-            for step in (fetch.run, evaluate.run, risk.run):
-                ref = step(self.engine, ref)
+            batch_steps.run(self.engine, ref)
         return allocate.run(self.engine, plan.cycle_id)
 
     def cycle(self) -> CycleReport:

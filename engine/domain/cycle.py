@@ -89,15 +89,11 @@ class Batch(Value, frozen=True, kw_only=True):
 
 
 class BatchRef(Value, frozen=True, kw_only=True):
-    """The reference that travels between tasks: ids, a number and symbols, never data.
-
-    `claimed` is False once a claim was refused: the steps that follow then do nothing.
-    """
+    """The reference that travels between tasks: ids, a number and symbols, never data."""
 
     cycle_id: str
     batch: int
     symbols: tuple[str, ...]
-    claimed: bool = True
 
 
 class Degradation(Value, frozen=True, kw_only=True):

@@ -60,6 +60,9 @@ class RiskInputs(Value, frozen=True, kw_only=True):
     windows: tuple[Window, ...]
 
 
+StepInputs = EvaluateInputs | RiskInputs
+
+
 class AllocateInputs(Value, frozen=True, kw_only=True):
     """What the allocation read outside its transaction, or why not, and when (wall time)."""
 

@@ -16,12 +16,11 @@ BATCH_STEPS = (Stage.FETCH, Stage.EVALUATE, Stage.RISK)
 
 
 class BatchTimes(Value, frozen=True, kw_only=True):
-    """A batch on the axis. `done` counts its steps that ended: fetch, evaluate, then risk."""
+    """A batch on the axis."""
 
     began_at: datetime | None
     reported_at: datetime | None
     step_seconds: dict[str, float]
-    done: int = 0
 
     def end_of(self, step: Stage) -> datetime | None:
         """When the batch was through with the step, as far as it is known."""
@@ -45,7 +44,7 @@ class CycleInstants(Value, frozen=True, kw_only=True):
 
 
 class StepSpan(Value, frozen=True, kw_only=True):
-    """One step on the axis of its cycle; `done` of `total` batches are through with it."""
+    """One step on the axis of its cycle; `done` of `total` batches have reported."""
 
     step: Stage
     began_at: datetime
@@ -57,7 +56,7 @@ class StepSpan(Value, frozen=True, kw_only=True):
 def began_at(
     claimed_at: datetime | None, reported_at: datetime | None, step_seconds: dict[str, float]
 ) -> datetime | None:
-    """When work on a batch began; a claim is renewed at each step, so a report tells it better."""
+    """When work on a batch began; of one that reported, as its steps' seconds have it."""
     if reported_at is None:
         return claimed_at
     return reported_at - timedelta(seconds=sum(step_seconds.values()))
@@ -66,9 +65,8 @@ def began_at(
 def step_spans(cycle: CycleInstants, batches: Sequence[BatchTimes]) -> tuple[StepSpan, ...]:
     """The steps so far, in order, each beginning where the one before ended."""
     ends: list[tuple[Stage, datetime | None, int | None]] = [(Stage.SELECT, cycle.planned_at, None)]
-    for index, step in enumerate(BATCH_STEPS):
-        done = sum(batch.reported_at is not None or batch.done > index for batch in batches)
-        ends.append((step, _batches_end(cycle, batches, step, done), done))
+    done = sum(batch.reported_at is not None for batch in batches)
+    ends += [(step, _batches_end(cycle, batches, step, done), done) for step in BATCH_STEPS]
     ends.append((Stage.ALLOCATE, cycle.allocated_at, None))
     ends.append((Stage.EXECUTE, _execute_end(cycle), None))
     ends.append((Stage.FINISH, cycle.finished_at, None))

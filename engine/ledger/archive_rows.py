@@ -7,7 +7,7 @@ edition of its symbol, so that cycles before it still find theirs.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -19,15 +19,14 @@ from engine.domain.cycle import BatchRef, Stage
 from engine.domain.kept_inputs import (
     AllocationRecord,
     DecisionSettings,
-    EvaluateInputs,
-    RiskInputs,
+    StepInputs,
     Window,
 )
 from engine.domain.model import Candles
 from engine.errors import NotFound
 from engine.ledger.column_types import AnyRow
 from engine.ledger.connections import Connections
-from engine.ledger.records import dump, insert_new, upsert, upsert_all
+from engine.ledger.records import dump, insert_new, upsert_all
 from engine.ledger.schema_inputs import (
     candle_blocks,
     candle_series,
@@ -64,7 +63,6 @@ WINDOW_BLOCKS = (
     )
     .order_by(candle_blocks.c.block)
 )
-Inputs = EvaluateInputs | RiskInputs | AllocationRecord
 
 
 class ArchiveRows:
@@ -140,15 +138,24 @@ class ArchiveRows:
 
 
 def save_inputs(
-    connection: Connection, ref: BatchRef, step: Stage, inputs: Inputs, windows: Iterable[Window]
+    connection: Connection, ref: BatchRef, inputs: Mapping[Stage, StepInputs | AllocationRecord]
 ) -> None:
-    """Keep what a step decided on, in the transaction of its result; a repeat overwrites."""
-    key = {"cycle_id": ref.cycle_id, "batch": ref.batch, "step": step}
-    values = {
-        "oldest": min((window.first for window in windows), default=None),
-        "data": zlib.compress(msgspec.json.encode(inputs)),
-    }
-    upsert(connection, step_inputs, {**key, **values}, *key)
+    """Keep what steps decided on, in the transaction of their result; a repeat overwrites."""
+    rows = [
+        {
+            "cycle_id": ref.cycle_id,
+            "batch": ref.batch,
+            "step": step,
+            "oldest": min((window.first for window in _windows(each)), default=None),
+            "data": zlib.compress(msgspec.json.encode(each)),
+        }
+        for step, each in inputs.items()
+    ]
+    upsert_all(connection, step_inputs, rows, "cycle_id", "batch", "step")
+
+
+def _windows(inputs: StepInputs | AllocationRecord) -> tuple[Window, ...]:
+    return () if isinstance(inputs, AllocationRecord) else inputs.windows
 
 
 def allocation_ref(cycle_id: str) -> BatchRef:

@@ -1,12 +1,14 @@
-"""Batches of a cycle: claims, what steps hand on, and the one report of each."""
+"""Batches of a cycle: their claims, and the one report of each."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
-from sqlalchemy import BindParameter, Connection, bindparam, delete, select
+from sqlalchemy import BindParameter, Connection, bindparam, select
 
 from engine.domain.cycle import (
     BatchInput,
@@ -17,13 +19,13 @@ from engine.domain.cycle import (
     Stage,
     SymbolOutcome,
 )
-from engine.domain.kept_inputs import EvaluateInputs, RiskInputs
+from engine.domain.kept_inputs import StepInputs
 from engine.domain.model import Instrument, OrderIntent, Position, RiskDecision, Value
 from engine.failpoints import bug
 from engine.ledger.archive_rows import save_inputs
 from engine.ledger.column_types import AnyRow
 from engine.ledger.connections import Connections
-from engine.ledger.records import change, dump, insert_all, load, texts, upsert
+from engine.ledger.records import change, dump, insert_all, load, texts
 from engine.ledger.schema import (
     batches,
     candidates,
@@ -31,12 +33,10 @@ from engine.ledger.schema import (
     decisions,
     outcomes,
     signals,
-    step_data,
 )
 
 CYCLE_ID: BindParameter[Any] = bindparam("cycle_id")
 NUMBER: BindParameter[Any] = bindparam("batch")
-STEP: BindParameter[Any] = bindparam("step")
 CYCLE_STATUS = (
     select(cycles.c.status).where(cycles.c.cycle_id == CYCLE_ID).with_for_update(read=True)
 )
@@ -51,9 +51,7 @@ OPEN_BATCH = (
     )
     .with_for_update(of=batches)
 )
-SAVED_STEP = select(step_data.c.data, step_data.c.seconds).where(
-    step_data.c.cycle_id == CYCLE_ID, step_data.c.batch == NUMBER, step_data.c.step == STEP
-)
+NO_INPUTS: Mapping[Stage, StepInputs] = MappingProxyType({})
 SAME_BATCH = (batches.c.cycle_id == candidates.c.cycle_id) & (batches.c.batch == candidates.c.batch)
 CANDIDATES = (
     select(candidates.c.payload)
@@ -67,7 +65,6 @@ PENDING = (
     .where(batches.c.cycle_id == CYCLE_ID, batches.c.reported_at.is_(None))
     .order_by(batches.c.batch)
 )
-DROP_STEPS = delete(step_data).where(step_data.c.cycle_id == CYCLE_ID)
 
 
 class PlanSlice(Value, frozen=True, kw_only=True):
@@ -181,41 +178,15 @@ class BatchRows:
             change(connection, batches, _this(ref), claimed)
             return _input(row)
 
-    def continue_batch(self, ref: BatchRef, worker: str, now: datetime) -> BatchInput | None:
-        """Begin a later step: `worker` has the batch now. None when nothing is left to do."""
-        with self._connections.write(durable=False) as connection:
-            row = _open_batch(connection, ref)
-            if row is None:
-                return None
-            taken = {"claimed_by": worker, "claimed_at": now}
-            change(connection, batches, _this(ref), taken)
-            return _input(row)
-
-    def save_step(
+    def report(
         self,
-        ref: BatchRef,
-        step: Stage,
-        data: bytes,
-        seconds: float,
-        inputs: EvaluateInputs | None = None,
-    ) -> None:
-        """Keep what a step hands to the next one, and from what; a repeat overwrites."""
-        key = {**_this(ref), "step": step}
-        with self._connections.write(durable=False) as connection:
-            upsert(connection, step_data, {**key, "data": data, "seconds": seconds}, *key)
-            if inputs is not None:
-                save_inputs(connection, ref, step, inputs, inputs.windows)
+        report: BatchReport,
+        now: datetime,
+        inputs: Mapping[Stage, StepInputs] = NO_INPUTS,
+    ) -> bool:
+        """Store a batch's result and the inputs of its steps: the first wins.
 
-    def load_step(self, ref: BatchRef, step: Stage) -> tuple[bytes, float] | None:
-        """What a step kept, and its seconds; nothing is left once the cycle is closed."""
-        with self._connections.read() as connection:
-            row = connection.execute(SAVED_STEP, {**_this(ref), "step": step}).one_or_none()
-        return None if row is None else (bytes(row.data), float(row.seconds))
-
-    def report(self, report: BatchReport, now: datetime, inputs: RiskInputs | None = None) -> bool:
-        """Store a batch's result and its inputs: the first wins; False for a later one.
-
-        False as well when the cycle is not RUNNING any more.
+        False for a later one, and when the cycle is not RUNNING any more.
         """
         ref = BatchRef(cycle_id=report.cycle_id, batch=report.batch, symbols=())
         values = {
@@ -229,8 +200,7 @@ class BatchRows:
                 return False
             change(connection, batches, _this(ref), values)
             _insert_results(connection, report)
-            if inputs is not None:
-                save_inputs(connection, ref, Stage.RISK, inputs, inputs.windows)
+            save_inputs(connection, ref, inputs)
             return True
 
     def candidates(self, cycle_id: str) -> tuple[OrderIntent, ...]:
@@ -294,5 +264,4 @@ def _insert_results(connection: Connection, report: BatchReport) -> None:
 
 def drop_working_data(connection: Connection, cycle_id: str) -> None:
     """Delete what only a running cycle needs."""
-    connection.execute(DROP_STEPS, {"cycle_id": cycle_id})
     change(connection, batches, {"cycle_id": cycle_id}, {"slice": ""})

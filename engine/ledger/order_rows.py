@@ -266,7 +266,7 @@ def _store(connection: Connection, cycle: AnyRow, allocation: Allocation, now: d
             insert_all(connection, allocations, [row])
     if allocation.record is not None:
         ref = allocation_ref(cycle.cycle_id)
-        save_inputs(connection, ref, Stage.ALLOCATE, allocation.record, ())
+        save_inputs(connection, ref, {Stage.ALLOCATE: allocation.record})
     change_rows(connection, cycles, {"cycle_id": cycle.cycle_id}, {"allocated_at": now})
 
 

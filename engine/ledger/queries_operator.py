@@ -37,7 +37,6 @@ from engine.ledger.schema import (
     disabled_strategies,
     orders,
     state_changes,
-    step_data,
     transitions,
 )
 from engine.ledger.schema_operator import adoptions, exit_requests
@@ -145,9 +144,9 @@ class OperatorQueries:
         with self._connections.read() as connection:
             newest = connection.execute(NEWEST_CYCLES).all()
             row = connection.execute(MARKS).one()
-            steps = _step_mark(connection, newest[0].cycle_id) if newest else ""
+            done = _reported(connection, newest[0].cycle_id) if newest else 0
         return Marks(
-            cycle=f"{[tuple(each) for each in newest]} {steps}",
+            cycle=f"{[tuple(each) for each in newest]} {done}",
             orders=row.transition or 0,
             state=row.state or 0,
             alerts=f"{row.alert} {row.open_alerts} {row.seen_alerts}",
@@ -182,11 +181,10 @@ MARKS = select(
 )
 
 
-def _step_mark(connection: Connection, cycle_id: str) -> str:
-    """How far the batches of a cycle are; its steps are forgotten when it closes."""
-    handed = select(func.count()).where(step_data.c.cycle_id == cycle_id)
-    reported = select(func.count(batches.c.reported_at)).where(batches.c.cycle_id == cycle_id)
-    return f"{connection.execute(handed).scalar()} {connection.execute(reported).scalar()}"
+def _reported(connection: Connection, cycle_id: str) -> int:
+    """How many batches of a cycle have reported."""
+    counted = select(func.count(batches.c.reported_at)).where(batches.c.cycle_id == cycle_id)
+    return int(connection.execute(counted).scalar_one())
 
 
 def _decided() -> Any:

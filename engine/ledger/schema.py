@@ -26,7 +26,7 @@ from engine.domain.cycle import CycleStatus, OutcomeStatus, Stage, Trigger
 from engine.domain.model import OrderStatus, Side, TradingState, Verdict
 from engine.ledger.column_types import DecimalText, EnumText, MicrosUTC
 
-SCHEMA_REVISION = "0005"
+SCHEMA_REVISION = "0006"
 OPEN_ORDER = "status in ('RESERVED', 'SENDING', 'UNKNOWN', 'ACCEPTED', 'PARTIAL')"
 
 metadata = MetaData()
@@ -165,17 +165,6 @@ batches = Table(
     Column("degraded", Text, nullable=False),
     Column("step_seconds", Text, nullable=False),
     PrimaryKeyConstraint("cycle_id", "batch"),
-)
-
-step_data = Table(
-    "step_data",
-    metadata,
-    Column("cycle_id", Text, nullable=False),
-    Column("batch", Integer, nullable=False),
-    Column("step", EnumText(Stage), nullable=False),
-    Column("data", LargeBinary, nullable=False),
-    Column("seconds", Float, nullable=False),
-    PrimaryKeyConstraint("cycle_id", "batch", "step"),
 )
 
 cycle_steps = Table(

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.domain.cycle import BatchInput, BatchRef, Degradation, Stage
-from engine.domain.kept_inputs import DecisionSettings, EvaluateInputs
+from engine.domain.cycle import BatchInput, Degradation, Stage
+from engine.domain.kept_inputs import DecisionSettings, EvaluateInputs, Window
 from engine.domain.messages import EvaluateAnswer
 from engine.domain.model import Candles, Position, Signal
 from engine.domain.signals import NOT_NEWEST, FilteredSignals, filter_signals
 from engine.errors import ServiceError
-from engine.pipeline.steps import (
-    StepResult,
-    Stopwatch,
-    bounded,
-    kept,
-    obtain_candles,
-    save,
-    skipped,
-)
+from engine.pipeline.steps import BatchWork, Stopwatch, bounded, kept, skipped
 from engine.ports import Engine
 from engine.settings import decision_settings
 from engine.telemetry import get_logger
@@ -26,39 +18,59 @@ from engine.telemetry import get_logger
 log = get_logger(__name__)
 
 
-def run(engine: Engine, ref: BatchRef) -> BatchRef:
-    """Evaluate every strategy on every symbol of the reference, which goes on unchanged."""
+def run(engine: Engine, given: BatchInput, work: BatchWork) -> BatchWork:
+    """Evaluate every strategy on every symbol of the work that has candles."""
     watch = Stopwatch()
-    if not ref.claimed or not ref.symbols:
-        return ref
-    given = engine.ledger.cycles.continue_batch(ref, engine.worker, engine.clock.now())
-    if given is None:
-        return ref
-    candles, lost = _candles(engine, given, ref)
-    windows = kept(engine, candles)
+    if not work.symbols:
+        return work
+    windows = kept(engine, work.candles)
     try:
         with bounded(engine, given.times, Stage.EVALUATE):
-            answer = _ask(engine, ref, candles, list(positions_of(given).values()))
+            answer = _ask(engine, given, work.candles)
     except ServiceError as error:
-        reason = Degradation(service=error.service, reason=error.detail)
-        why = dict.fromkeys(candles, f"no signals: {error}")
-        result = StepResult(
-            outcomes=skipped(ref, Stage.EVALUATE, {**lost, **why}), degraded=(reason,)
-        )
-        unanswered = EvaluateInputs(windows=windows, answered=False)
-        save(engine, ref, Stage.EVALUATE, result, watch, inputs=unanswered)
-        log.warning("batch_not_evaluated", reason=str(error), seconds=watch.seconds())
-        return ref
-    found = filtered(decision_settings(engine.settings), given, answer.signals, candles)
-    result = StepResult(
-        outcomes=skipped(ref, Stage.EVALUATE, {**lost, **answer.errors}),
+        return _unanswered(given, work, windows, error, watch)
+    found = filtered(decision_settings(engine.settings), given, answer.signals, work.candles)
+    for dropped in found.dropped:
+        log.debug("signal_dropped", symbol=dropped.signal.symbol, reason=dropped.reason)
+    work = work.after(
+        Stage.EVALUATE,
+        watch,
+        outcomes=work.outcomes + skipped(given.ref.batch, Stage.EVALUATE, answer.errors),
+        degraded=work.degraded + _outdated(found),
         kept=found.kept,
         dropped=found.dropped,
-        degraded=_outdated(found),
+        inputs={**work.inputs, Stage.EVALUATE: EvaluateInputs(windows=windows)},
     )
-    save(engine, ref, Stage.EVALUATE, result, watch, inputs=EvaluateInputs(windows=windows))
-    _tell(candles, found, watch)
-    return ref
+    log.info(
+        "batch_evaluated",
+        symbols=len(work.candles),
+        kept=len(found.kept),
+        dropped=len(found.dropped),
+        seconds=work.seconds[Stage.EVALUATE.value],
+    )
+    return work
+
+
+def _unanswered(
+    given: BatchInput,
+    work: BatchWork,
+    windows: tuple[Window, ...],
+    error: ServiceError,
+    watch: Stopwatch,
+) -> BatchWork:
+    """Without signals the batch goes on: protective exits need none."""
+    reasons = dict.fromkeys(work.symbols, f"no signals: {error}")
+    inputs = EvaluateInputs(windows=windows, answered=False)
+    work = work.after(
+        Stage.EVALUATE,
+        watch,
+        outcomes=work.outcomes + skipped(given.ref.batch, Stage.EVALUATE, reasons),
+        degraded=(*work.degraded, Degradation(service=error.service, reason=error.detail)),
+        inputs={**work.inputs, Stage.EVALUATE: inputs},
+    )
+    seconds = work.seconds[Stage.EVALUATE.value]
+    log.warning("batch_not_evaluated", reason=str(error), seconds=seconds)
+    return work
 
 
 def _outdated(found: FilteredSignals) -> tuple[Degradation, ...]:
@@ -69,30 +81,6 @@ def _outdated(found: FilteredSignals) -> tuple[Degradation, ...]:
     return (Degradation(service="strategy", reason=f"{count} signals about older candles"),)
 
 
-def _tell(candles: dict[str, Candles], found: FilteredSignals, watch: Stopwatch) -> None:
-    for dropped in found.dropped:
-        log.debug("signal_dropped", symbol=dropped.signal.symbol, reason=dropped.reason)
-    log.info(
-        "batch_evaluated",
-        symbols=len(candles),
-        kept=len(found.kept),
-        dropped=len(found.dropped),
-        seconds=watch.seconds(),
-    )
-
-
-def _candles(
-    engine: Engine, given: BatchInput, ref: BatchRef
-) -> tuple[dict[str, Candles], dict[str, str]]:
-    """The cached candles; what the cache lost since the fetch is obtained again."""
-    cached = engine.cache.load(ref.symbols, engine.settings.trading_engine.default_timeframe)
-    missing = [symbol for symbol in ref.symbols if symbol not in cached]
-    if not missing:
-        return cached, {}
-    obtained = obtain_candles(engine, given, missing)
-    return {**cached, **obtained.good}, obtained.faults
-
-
 def positions_of(given: BatchInput) -> dict[str, Position]:
     """What is held of the batch's symbols, as far as it is known."""
     if given.snapshot is None:
@@ -100,12 +88,11 @@ def positions_of(given: BatchInput) -> dict[str, Position]:
     return {held.symbol: held for held in given.snapshot.positions}
 
 
-def _ask(
-    engine: Engine, ref: BatchRef, candles: dict[str, Candles], positions: list[Position]
-) -> EvaluateAnswer:
+def _ask(engine: Engine, given: BatchInput, candles: dict[str, Candles]) -> EvaluateAnswer:
     choices = decision_settings(engine.settings).strategies
     timeframe = engine.settings.trading_engine.default_timeframe
-    input_id = f"{ref.cycle_id}/{ref.batch}"
+    positions = list(positions_of(given).values())
+    input_id = f"{given.ref.cycle_id}/{given.ref.batch}"
     return engine.strategy.evaluate(timeframe, choices, candles, positions, input_id)
 
 

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-from engine.domain.cycle import BatchRef, Stage
-from engine.pipeline.steps import StepResult, Stopwatch, obtain_candles, save, skipped
+from engine.domain.cycle import BatchInput, Stage
+from engine.pipeline.steps import BatchWork, Stopwatch, obtain_candles, skipped
 from engine.ports import Engine
 from engine.telemetry import get_logger
 
 log = get_logger(__name__)
 
 
-def run(engine: Engine, ref: BatchRef) -> BatchRef:
-    """Fetch the batch's candles; the reference goes on with the symbols that are fit to trade.
-
-    A batch that reported before, or was claimed too often, goes on unclaimed.
-    """
+def run(engine: Engine, given: BatchInput, work: BatchWork) -> BatchWork:
+    """Fetch candles; the work goes on with the symbols that are fit to trade."""
     watch = Stopwatch()
-    given = engine.ledger.cycles.claim(ref, engine.worker, engine.clock.now())
-    if given is None:
-        log.info("batch_not_claimed")
-        return BatchRef(cycle_id=ref.cycle_id, batch=ref.batch, symbols=(), claimed=False)
-    candles = obtain_candles(engine, given, ref.symbols)
-    result = StepResult(
-        outcomes=skipped(ref, Stage.FETCH, candles.faults), degraded=candles.degraded
+    obtained = obtain_candles(engine, given, work.symbols)
+    work = work.after(
+        Stage.FETCH,
+        watch,
+        symbols=tuple(symbol for symbol in work.symbols if symbol in obtained.good),
+        candles=obtained.good,
+        outcomes=work.outcomes + skipped(given.ref.batch, Stage.FETCH, obtained.faults),
+        degraded=work.degraded + obtained.degraded,
     )
-    save(engine, ref, Stage.FETCH, result, watch)
     log.info(
         "batch_fetched",
-        symbols=len(candles.good),
-        skipped=len(candles.faults),
-        new_candles=candles.received,
-        seconds=watch.seconds(),
+        symbols=len(obtained.good),
+        skipped=len(obtained.faults),
+        new_candles=obtained.received,
+        seconds=work.seconds[Stage.FETCH.value],
     )
-    good = tuple(symbol for symbol in ref.symbols if symbol in candles.good)
-    return BatchRef(cycle_id=ref.cycle_id, batch=ref.batch, symbols=good)
+    return work

@@ -1,73 +1,61 @@
-"""Step 3 of a batch: protective exits, sizes, per-symbol rules; the batch's one report."""
+"""Step 3 of a batch: protective exits, sizes, and the rules of each symbol."""
 
 from __future__ import annotations
 
 from engine.domain import candidates
 from engine.domain.candidates import Desk, Gathered
-from engine.domain.cycle import (
-    BatchInput,
-    BatchRef,
-    BatchReport,
-    DroppedSignal,
-    OutcomeStatus,
-    Stage,
-    SymbolFacts,
-    SymbolOutcome,
-)
+from engine.domain.cycle import BatchInput, DroppedSignal, Stage, SymbolFacts
 from engine.domain.kept_inputs import RiskInputs
 from engine.domain.limits import Limits
 from engine.domain.model import Candles, Signal
-from engine.pipeline.steps import StepResult, Stopwatch, kept, load
+from engine.pipeline.steps import BatchWork, Stopwatch, kept
 from engine.ports import Engine
-from engine.settings import decision_limits
 from engine.telemetry import get_logger
 
 log = get_logger(__name__)
 
 
-def run(engine: Engine, ref: BatchRef) -> BatchRef:
-    """Turn signals and positions into candidates and report the batch."""
+def run(engine: Engine, given: BatchInput, work: BatchWork) -> BatchWork:
+    """Turn signals and positions into candidates."""
     watch = Stopwatch()
-    if not ref.claimed:
-        return ref
-    given = engine.ledger.cycles.continue_batch(ref, engine.worker, engine.clock.now())
-    if given is None:
-        return ref
-    fetched, fetch_seconds = load(engine, ref, Stage.FETCH)
-    evaluated, evaluate_seconds = load(engine, ref, Stage.EVALUATE)
-    facts, candles = _read(engine, given, evaluated)
+    symbols = _concerned(given, work)
+    facts = engine.ledger.orders.symbol_facts(symbols, given.market_time) if symbols else {}
+    candles = _candles(engine, work, symbols)
     inputs = RiskInputs(facts=tuple(facts.values()), windows=kept(engine, candles))
-    desk = desk_of(given, facts, candles, decision_limits(engine.settings))
-    found = candidates.gather(desk, evaluated.kept)
-    seconds = {
-        Stage.FETCH.value: fetch_seconds,
-        Stage.EVALUATE.value: evaluate_seconds,
-        Stage.RISK.value: watch.seconds(),
-    }
-    report = _report(ref, found, fetched, evaluated, seconds)
-    first = engine.ledger.cycles.report(report, engine.clock.now(), inputs)
+    found = candidates.gather(desk_of(given, facts, candles, engine.limits), work.kept)
+    left, dropped = signals_of(found, work.kept, work.dropped)
+    work = work.after(
+        Stage.RISK,
+        watch,
+        kept=left,
+        dropped=dropped,
+        candidates=tuple(found.candidates),
+        denied=tuple(found.denied),
+        inputs={**work.inputs, Stage.RISK: inputs},
+    )
     log.info(
         "batch_assessed",
-        candidates=len(report.candidates),
-        denied=len(report.denied),
-        first_report=first,
-        seconds=watch.seconds(),
+        candidates=len(work.candidates),
+        denied=len(work.denied),
+        seconds=work.seconds[Stage.RISK.value],
     )
-    return ref
+    return work
 
 
-def _read(
-    engine: Engine, given: BatchInput, evaluated: StepResult
-) -> tuple[dict[str, SymbolFacts], dict[str, Candles]]:
-    """Read what the rules need, of the symbols that matter only."""
+def _concerned(given: BatchInput, work: BatchWork) -> list[str]:
+    """What the rules may act on: what is held, and what has a signal."""
     held = [] if given.snapshot is None else [each.symbol for each in given.snapshot.positions]
-    signalled = [signal.symbol for signal in evaluated.kept]
-    symbols = sorted({*held, *signalled})
-    if not symbols:
-        return {}, {}
-    facts = engine.ledger.orders.symbol_facts(symbols, given.market_time)
+    return sorted({*held, *(signal.symbol for signal in work.kept)})
+
+
+def _candles(engine: Engine, work: BatchWork, symbols: list[str]) -> dict[str, Candles]:
+    """Candles of these symbols; older ones, too, of what is held and was not fetched now."""
+    known = {symbol: work.candles[symbol] for symbol in symbols if symbol in work.candles}
+    missing = [symbol for symbol in symbols if symbol not in known]
+    if not missing:
+        return known
     timeframe = engine.settings.trading_engine.default_timeframe
-    return facts, engine.cache.load(symbols, timeframe)
+    return {**known, **engine.cache.load(missing, timeframe)}
 
 
 def desk_of(
@@ -86,33 +74,6 @@ def desk_of(
         market_time=given.market_time,
         trading_state=given.trading_state,
         may_enter=given.may_enter,
-    )
-
-
-def _report(
-    ref: BatchRef,
-    found: Gathered,
-    fetched: StepResult,
-    evaluated: StepResult,
-    seconds: dict[str, float],
-) -> BatchReport:
-    outcomes = {outcome.symbol: outcome for outcome in fetched.outcomes + evaluated.outcomes}
-    for symbol in ref.symbols:
-        if symbol not in outcomes:
-            outcomes[symbol] = SymbolOutcome(
-                symbol=symbol, batch=ref.batch, stage=Stage.RISK, status=OutcomeStatus.OK
-            )
-    left, dropped = signals_of(found, evaluated.kept, evaluated.dropped)
-    return BatchReport(
-        cycle_id=ref.cycle_id,
-        batch=ref.batch,
-        outcomes=tuple(outcomes.values()),
-        signals_kept=left,
-        signals_dropped=dropped,
-        candidates=tuple(found.candidates),
-        denied=tuple(found.denied),
-        degraded=fetched.degraded + evaluated.degraded,
-        step_seconds=seconds,
     )
 
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-
-import msgspec
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from engine.call_deadline import calls_within
 from engine.domain import quality
 from engine.domain.cycle import (
     BatchInput,
-    BatchRef,
     CycleTimes,
     Degradation,
     DroppedSignal,
@@ -21,22 +19,13 @@ from engine.domain.cycle import (
     Stage,
     SymbolOutcome,
 )
-from engine.domain.kept_inputs import EvaluateInputs, Window
-from engine.domain.model import Candles, Signal, Value
+from engine.domain.kept_inputs import StepInputs, Window
+from engine.domain.model import Candles, OrderIntent, RiskDecision, Signal
 from engine.domain.timing import calls_until
 from engine.errors import ServiceError
 from engine.ports import Engine
 
 NEEDED_CANDLES = 2
-
-
-class StepResult(Value, frozen=True, kw_only=True):
-    """What a step hands to the next one through the ledger."""
-
-    outcomes: tuple[SymbolOutcome, ...] = ()
-    degraded: tuple[Degradation, ...] = ()
-    kept: tuple[Signal, ...] = ()
-    dropped: tuple[DroppedSignal, ...] = ()
 
 
 class Stopwatch:
@@ -48,6 +37,30 @@ class Stopwatch:
     def seconds(self) -> float:
         """Seconds so far, to the tenth of a millisecond."""
         return round(time.perf_counter() - self._started, 4)
+
+
+@dataclass(frozen=True)
+class BatchWork:
+    """What the steps of a batch hand on in memory; each gives a fuller one.
+
+    `symbols` are still to be decided on, `candles` the good ones; `inputs` is what a step's
+    results follow from, kept with the report so that they can be found again.
+    """
+
+    symbols: tuple[str, ...]
+    candles: dict[str, Candles] = field(default_factory=dict)
+    outcomes: tuple[SymbolOutcome, ...] = ()
+    degraded: tuple[Degradation, ...] = ()
+    kept: tuple[Signal, ...] = ()
+    dropped: tuple[DroppedSignal, ...] = ()
+    candidates: tuple[OrderIntent, ...] = ()
+    denied: tuple[RiskDecision, ...] = ()
+    inputs: dict[Stage, StepInputs] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def after(self, step: Stage, watch: Stopwatch, **changes: Any) -> BatchWork:
+        """This work with what a step made of it, and how long that took."""
+        return replace(self, seconds={**self.seconds, step.value: watch.seconds()}, **changes)
 
 
 @contextmanager
@@ -69,41 +82,18 @@ class ObtainedCandles:
     received: int = 0
 
 
-def save(
-    engine: Engine,
-    ref: BatchRef,
-    step: Stage,
-    result: StepResult,
-    watch: Stopwatch,
-    *,
-    inputs: EvaluateInputs | None = None,
-) -> None:
-    """Hand a step's result to the next one, and keep what it was made from."""
-    data = msgspec.json.encode(result)
-    engine.ledger.cycles.save_step(ref, step, data, watch.seconds(), inputs)
-
-
 def kept(engine: Engine, candles: dict[str, Candles]) -> tuple[Window, ...]:
     """Where the ledger keeps these candles, so that what they lead to can be decided again."""
     mine = engine.settings.trading_engine
     return engine.ledger.archive.keep(mine.default_timeframe, mine.timeframe_s, candles)
 
 
-def load(engine: Engine, ref: BatchRef, step: Stage) -> tuple[StepResult, float]:
-    """What a step handed on, and its seconds; an empty result when it never ran."""
-    stored = engine.ledger.cycles.load_step(ref, step)
-    if stored is None:
-        return StepResult(), 0.0
-    data, seconds = stored
-    return msgspec.json.decode(data, type=StepResult), seconds
-
-
-def skipped(ref: BatchRef, stage: Stage, reasons: dict[str, str]) -> tuple[SymbolOutcome, ...]:
+def skipped(batch: int, stage: Stage, reasons: dict[str, str]) -> tuple[SymbolOutcome, ...]:
     """A SKIPPED outcome for each symbol with its reason."""
     return tuple(
         SymbolOutcome(
             symbol=symbol,
-            batch=ref.batch,
+            batch=batch,
             stage=stage,
             status=OutcomeStatus.SKIPPED,
             reason=reason,

@@ -79,7 +79,7 @@ def test_raising_the_epoch_fences_what_the_cycle_had_before(world: World) -> Non
     cycle = world.open()
     assert world.ledger.cycles.raise_epoch(cycle.cycle_id, 40) == 41
     assert world.plan(cycle, ("BTC/USD",)).epoch == 41
-    given = world.ledger.cycles.continue_batch(ref(cycle.cycle_id, 0), "w2", world.now)
+    given = world.ledger.cycles.claim(ref(cycle.cycle_id, 0), "w2", world.now)
     assert given is not None
     assert given.epoch == 41
     close(world, cycle.cycle_id)
@@ -120,7 +120,7 @@ def test_a_batch_is_given_its_own_slice_and_no_other_symbol(world: World) -> Non
     assert given.snapshot is not None
     assert [p.symbol for p in given.snapshot.positions] == ["BTC/USD"]
     assert given.snapshot.equity == held.equity
-    assert given == world.ledger.cycles.continue_batch(ref(cycle.cycle_id, 0), "w2", world.now)
+    assert given == world.ledger.cycles.claim(ref(cycle.cycle_id, 0), "w2", world.now)
 
 
 def test_a_batch_can_be_claimed_as_often_as_there_are_tries(world: World) -> None:
@@ -134,25 +134,12 @@ def test_a_batch_can_be_claimed_as_often_as_there_are_tries(world: World) -> Non
     assert (state.tries, state.claimed_by, state.claimed_at) == (3, "w2", world.now)
 
 
-def test_each_step_names_the_worker_that_has_the_batch_and_costs_no_try(world: World) -> None:
-    cycle = world.open()
-    world.plan(cycle, ("BTC/USD",))
-    batch = ref(cycle.cycle_id, 0)
-    world.ledger.cycles.claim(batch, "w1", world.now)
-    later = world.now + timedelta(seconds=3)
-    assert world.ledger.cycles.continue_batch(batch, "w2", later) is not None
-    (running,) = world.ledger.cycles.running()
-    state = running.batches[0]
-    assert (state.tries, state.claimed_by, state.claimed_at) == (1, "w2", later)
-
-
 def test_a_reported_batch_gives_nothing_to_do(world: World) -> None:
     cycle = world.open()
     world.plan(cycle, ("BTC/USD",))
     assert world.report(cycle.cycle_id, 0, entry())
     batch = ref(cycle.cycle_id, 0)
     assert world.ledger.cycles.claim(batch, "w", world.now) is None
-    assert world.ledger.cycles.continue_batch(batch, "w2", world.now) is None
     assert world.ledger.cycles.pending(cycle.cycle_id) == ()
 
 
@@ -188,18 +175,6 @@ def test_the_first_report_wins(world: World) -> None:
     assert not world.report(cycle.cycle_id, 0, entry("ETH/USD"))
     assert [i.symbol for i in world.ledger.cycles.candidates(cycle.cycle_id)] == ["BTC/USD"]
     assert world.ledger.cycles.pending(cycle.cycle_id) == (1,)
-
-
-def test_what_a_step_keeps_is_read_by_the_next_and_overwritten_by_a_repeat(world: World) -> None:
-    cycle = world.open()
-    world.plan(cycle, ("BTC/USD",))
-    batch = ref(cycle.cycle_id, 0)
-    assert world.ledger.cycles.load_step(batch, Stage.FETCH) is None
-    world.ledger.cycles.save_step(batch, Stage.FETCH, b"one", 1.0)
-    world.ledger.cycles.save_step(batch, Stage.FETCH, b"two\x00", 2.0)
-    assert world.ledger.cycles.load_step(batch, Stage.FETCH) == (b"two\x00", 2.0)
-    close(world, cycle.cycle_id)
-    assert world.ledger.cycles.load_step(batch, Stage.FETCH) is None
 
 
 def test_facts_hold_everything_that_the_cycle_left(world: World) -> None:

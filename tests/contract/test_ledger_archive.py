@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
-from engine.domain.cycle import BatchRef, Stage
+from engine.domain.cycle import BatchReport, Stage
 from engine.domain.kept_inputs import EvaluateInputs, Window
 from engine.domain.model import Candles
 from engine.errors import NotFound
@@ -113,9 +113,10 @@ def test_candles_go_with_the_last_cycle_that_was_decided_on_them(world: World) -
     for end in (100, 600):
         cycle = world.open()
         windows = tuple(keep(ledger, A=part(series, max(end - 200, 0), end)).values())
-        ref = BatchRef(cycle_id=cycle.cycle_id, batch=0, symbols=("A",))
-        inputs = EvaluateInputs(windows=windows)
-        ledger.cycles.save_step(ref, Stage.EVALUATE, b"{}", 0.1, inputs)
+        world.plan(cycle, ("A",))
+        report = BatchReport(cycle_id=cycle.cycle_id, batch=0, outcomes=())
+        inputs = {Stage.EVALUATE: EvaluateInputs(windows=windows)}
+        assert ledger.cycles.report(report, world.now, inputs)
         world.now += timedelta(days=20)
     ledger.prune(NOW + timedelta(days=10))
     first, last = int(series.time[0]), int(series.time[-1])
@@ -132,9 +133,10 @@ def test_the_candles_of_a_cycle_s_symbol_can_be_asked_for(world: World) -> None:
     series = waves(1, 300)
     cycle = world.open()
     windows = tuple(keep(world.ledger, A=series, B=waves(2, 300)).values())
-    ref = BatchRef(cycle_id=cycle.cycle_id, batch=0, symbols=("A", "B"))
-    inputs = EvaluateInputs(windows=windows)
-    world.ledger.cycles.save_step(ref, Stage.EVALUATE, b"{}", 0.1, inputs)
+    world.plan(cycle, ("A", "B"))
+    report = BatchReport(cycle_id=cycle.cycle_id, batch=0, outcomes=())
+    inputs = {Stage.EVALUATE: EvaluateInputs(windows=windows)}
+    assert world.ledger.cycles.report(report, world.now, inputs)
     with world.ledger.reading() as connection:
         assert windows_of(connection, cycle.cycle_id, "C") == ()
         (window,) = windows_of(connection, cycle.cycle_id, "A")

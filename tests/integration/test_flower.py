@@ -50,10 +50,15 @@ def test_flower_asks_for_the_password_and_shows_readable_tasks(tmp_path: Path) -
             return {row["name"]: row for row in rows}
 
         tasks = wait_for(lambda: shown() if "cycle.finish" in shown() else None, 20, "all tasks")
-        steps = {"cycle.start", "batch.fetch", "batch.evaluate", "batch.risk", "cycle.allocate"}
-        assert steps <= set(tasks)
+        steps_of_a_batch = {"batch.fetch", "batch.evaluate", "batch.risk"}
+        assert {"cycle.start", "batch.run", *steps_of_a_batch, "cycle.allocate"} <= set(tasks)
         port = stack.environ["TRADING_ENGINE__PORT"]
-        assert f":{port}/cycles/{cycle_id}" in tasks["batch.fetch"]["kwargs"]
-        assert cycle_id in tasks["batch.fetch"]["args"]
-        assert "'symbols'" in tasks["batch.fetch"]["args"]
+        for name in ("batch.run", "batch.fetch", "batch.risk"):
+            assert f":{port}/cycles/{cycle_id}" in tasks[name]["kwargs"]
+            assert cycle_id in tasks[name]["args"]
+            assert "'symbols'" in tasks[name]["args"]
+            assert tasks[name]["state"] == "SUCCESS"
+        rows = requests.get(address, auth=login, timeout=10).json()["data"]
+        runs = {row["uuid"] for row in rows if row["name"] == "batch.run"}
+        assert {row["parent"] for row in rows if row["name"] in steps_of_a_batch} == runs
         assert stack.get("/status")["flower_url"].rstrip("/") == stack.flower_url

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import redis
-from celery import Celery, chain
+from celery import Celery
 from kombu.exceptions import OperationalError
 
 from engine.failpoints import HITS
@@ -63,12 +63,7 @@ class Deliveries:
                     self._late(cycle_id, dice)
 
     def _batch(self, reference: dict[str, object]) -> None:
-        steps = [
-            self._app.signature("batch.fetch", args=[reference], queue="batch"),
-            self._app.signature("batch.evaluate", queue="batch"),
-            self._app.signature("batch.risk", queue="batch"),
-        ]
-        chain(*steps, app=self._app).apply_async()
+        self._app.send_task("batch.run", args=[reference], queue="batch", ignore_result=True)
         self._counts.deliveries["batch"] += 1
 
     def _late(self, cycle_id: str, dice: random.Random) -> None:

@@ -36,7 +36,6 @@ class Message:
     name: str
     arguments: dict[str, Any]
     chord: Chord | None = None
-    then: Message | None = None
     deliveries: int = 0
 
 
@@ -101,7 +100,7 @@ class Fleet:
             BatchRef(cycle_id=cycle_id, batch=batch.number, symbols=batch.symbols)
             for batch in batches
         ]
-        self._send_chord([self._fetch(ref) for ref in refs], "allocate", cycle_id)
+        self._send_chord([self._batch(ref) for ref in refs], "allocate", cycle_id)
 
     def publish_orders(self, cycle_id: str, client_order_ids: Sequence[str]) -> None:
         """Chord 2."""
@@ -111,12 +110,12 @@ class Fleet:
         ]
         self._send_chord(parts, "finish", cycle_id)
 
-    def batch_chain(self, ref: BatchRef) -> Repeat:
+    def batch_message(self, ref: BatchRef) -> Repeat:
         """A batch that the watchdog sends again: without a chord."""
-        return Repeat(self, self._fetch(ref))
+        return Repeat(self, self._batch(ref))
 
-    def _fetch(self, ref: BatchRef) -> Message:
-        return Message("fetch", {"reference": msgspec.to_builtins(ref)})
+    def _batch(self, ref: BatchRef) -> Message:
+        return Message("batch", {"reference": msgspec.to_builtins(ref)})
 
     def _send_chord(self, parts: list[Message], body: str, cycle_id: str) -> None:
         last = Message(body, {"cycle_id": cycle_id})
@@ -147,8 +146,8 @@ class Fleet:
                 self._deliver(message, delay_s + faults.between(0.001, 60.0) - 0.001)
 
     def _deliver(self, message: Message, delay_s: float) -> None:
-        queue = "batch" if message.name == "fetch" else "cycle"
-        is_counted = message.name in {"fetch", "start"}
+        queue = "batch" if message.name == "batch" else "cycle"
+        is_counted = message.name in {"batch", "start"}
         self.in_queue[queue] += is_counted
         epoch = self.epoch
 
@@ -182,18 +181,9 @@ class Fleet:
                 cycle_tasks.finish_cycle(**arguments)
             case "execute":
                 batch_tasks.execute_orders(**arguments)
-            case "fetch":
-                reached = batch_tasks.fetch_candles(arguments["reference"])
-                self._go_on(message, "evaluate", reached)
-            case "evaluate":
-                reached = batch_tasks.evaluate_strategies(arguments["reference"])
-                self._go_on(message, "risk", reached)
-            case "risk":
-                batch_tasks.assess_risk(arguments["reference"])
+            case "batch":
+                batch_tasks.run_batch(**arguments)
         self._gate.danger("at the end of", message.name)
-
-    def _go_on(self, message: Message, name: str, reference: dict[str, Any]) -> None:
-        message.then = Message(name, {"reference": reference}, chord=message.chord)
 
     def _ended(self, message: Message) -> Callable[..., None]:
         epoch = self.epoch
@@ -217,10 +207,6 @@ class Fleet:
 
     def _acknowledge(self, message: Message) -> None:
         if not self.redis_up:
-            return
-        if message.then is not None:
-            following, message.then = message.then, None
-            self.send(following)
             return
         chord = message.chord
         if chord is None:
@@ -270,7 +256,7 @@ class Fleet:
 
 @dataclass
 class Repeat:
-    """What `batch_chain` gives: something to send."""
+    """What `batch_message` gives: something to send."""
 
     fleet: Fleet
     message: Message
