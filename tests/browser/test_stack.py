@@ -52,3 +52,19 @@ def test_start_cycle_halt_and_stop_from_the_page(stack: Stack, look: Open) -> No
     watched.page.click("[data-key=schedule-stop]")
     watched.page.wait_for_selector("[data-key=schedule-start]")
     assert stack.get("/status")["schedule"] == "stopped"
+
+
+@pytest.mark.timeout(240)
+def test_the_page_of_a_cycle_leads_to_its_tasks_in_flower(tmp_path: Path, look: Open) -> None:
+    with running(tmp_path, FLOWER__ENABLED="true") as stack:
+        ours = stack.cycle()["cycle_id"]
+        stack.cycle()
+        watched = look(cast("Any", stack))
+        watched.open(f"cycle/{ours}")
+        with watched.page.expect_popup() as opened:
+            watched.page.click("#trace a[target=_blank]")
+        rows = opened.value.locator("#tasks-table tbody tr")
+        rows.filter(has_text="cycle.finish").wait_for()
+        assert rows.count() > 5
+        assert rows.filter(has_text=ours).count() == rows.count()
+        watched.page.close()  # before the engine ends, which it would report

@@ -34,7 +34,7 @@ const figures = () => {
     kpi("Equity", f.money(account.equity), " ", h("small", {class: "muted"}, account.currency)),
     kpi("Today", h("span", {class: f.tone(account.day_pnl)}, f.signed(account.day_pnl), " ", h("small", {}, f.signedPercent(before ? Number(account.day_pnl) / before : 0)))),
     kpi(store.window === "all" ? "Since start" : `Last ${WINDOWS.find(([value]) => value === store.window)[1]}`, gain === null ? "–" : h("span", {class: f.tone(gain)}, f.signed(gain), " ", h("small", {}, f.signedPercent(gain / Number(first.equity))))),
-    kpi("Drawdown", f.percent(-Number(account.drawdown) || 0), " ", h("small", {class: "muted"}, performance?.max_drawdown === null || !performance ? "" : `max ${f.percent(performance.max_drawdown)}`)),
+    kpi("Drawdown", f.percent(-Number(account.drawdown) || 0), " ", h("small", {class: "muted"}, performance?.max_drawdown === null || !performance ? "" : `max ${f.percent(Math.min(performance.max_drawdown, -account.drawdown))}`)),
     kpi("Sharpe · win rate", ratio === null || ratio === undefined ? "–" : f.number(ratio, 2), " ", h("small", {class: "muted"}, performance?.win_rate === null || !performance ? "· no closed trade" : `· ${f.percent(performance.win_rate, 1)} of ${performance.trades}`)));
 };
 

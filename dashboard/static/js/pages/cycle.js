@@ -4,6 +4,7 @@ import * as f from "../format.js";
 import {store} from "../store.js";
 import * as words from "../words.js";
 import {fetched} from "./fetched.js";
+import {tasksOf} from "./flower.js";
 import {gantt} from "./gantt.js";
 
 const SHOWN = 200;
@@ -64,8 +65,8 @@ const symbols = (cycle, decisions) => {
   return element;
 };
 
-const trace = (document) => {
-  const {element, body} = card("trace", "Trace", "c12", {end: `asked for by ${document.request}`});
+const trace = (document, tasks) => {
+  const {element, body} = card("trace", "Trace", "c12", {end: h("span", {}, `asked for by ${document.request}`, tasks ? [" · Flower: ", tasks] : null)});
   const began = document.events[0]?.at;
   body.append(h("details", {}, h("summary", {}, `${document.events.length} events from the request to the end`), h("div", {class: "scroll"}, table("Trace", [["Time"], ["After", "num"], ["What"], ["Detail"]], document.events.map((event) => h("tr", {}, cell("mono nowrap", f.millis(event.at)), cell("num", f.seconds(f.between(began, event.at))), cell("nowrap", event.batch === null ? event.what : `${event.what}, batch ${event.batch}`, event.seconds === null ? null : h("span", {class: "sub"}, f.seconds(event.seconds))), cell("wrap", event.client_order_id ? h("a", {href: `#order/${event.client_order_id}`}, event.detail) : event.detail))), {kind: "plain"}))));
   return element;
@@ -74,12 +75,13 @@ const trace = (document) => {
 export const cycle = (id) => {
   const element = h("div", {class: "grid"});
   let shown = null;
-  const read = () => fetched(element, [[`/cycles/${encodeURIComponent(id)}`], [`/decisions?cycle=${encodeURIComponent(id)}&limit=500`], [`/cycles/${encodeURIComponent(id)}/trace`]], (document, decisions, events) => {
+  const read = () => fetched(element, [[`/cycles/${encodeURIComponent(id)}`], [`/decisions?cycle=${encodeURIComponent(id)}&limit=500`], [`/cycles/${encodeURIComponent(id)}/trace`]], async (document, decisions, events) => {
     shown = document;
+    const tasks = await tasksOf(id);
     const chart = h("div", {});
     mount(element, h("div", {class: "crumb"}, h("a", {href: "#home"}, "Overview"), " / ", h("a", {href: "#cycles"}, "Cycles"), " / ", h("span", {class: "mono"}, id)),
       h("section", {class: "card c12"}, h("header", {}, h("div", {}, h("h1", {class: "h1"}, headline(document)), h("p", {class: "muted wrap"}, below(document)))), chart, funnel(document), document.steps.length ? h("div", {class: "counts small"}, [["--seg1", "fetch, finish"], ["--seg2", "evaluate, allocate"], ["--seg3", "select, risk, execute"]].map(([shade, text]) => h("span", {}, s("svg", {width: 10, height: 10, "aria-hidden": "true"}, s("rect", {width: 10, height: 10, rx: 2, fill: `var(${shade})`})), ` ${text}`)), document.batch_list.length > 40 ? h("span", {}, `the first 40 of ${document.batch_list.length} batches`) : null) : null),
-      symbols(document, decisions.items), trace(events));
+      symbols(document, decisions.items), trace(events, tasks));
     const draw = () => { if (document.steps.length) render(chart, gantt(document, Math.max(Math.floor(chart.clientWidth), 260))); };
     section.draw = draw;
     draw();

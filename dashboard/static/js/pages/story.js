@@ -5,6 +5,7 @@ import * as f from "../format.js";
 import {load, store} from "../store.js";
 import * as words from "../words.js";
 import {fetched} from "./fetched.js";
+import {tasksOf} from "./flower.js";
 
 const base = (symbol) => symbol.split("/")[0];
 const quote = (symbol) => symbol.split("/")[1] ?? "";
@@ -133,6 +134,7 @@ export const order = (id) => {
     const settings = await settingsOf();
     status = story.order.status;
     const {order: made, decision, signal} = story;
+    const tasks = made.cycle_id === "adopted" ? null : await tasksOf(made.cycle_id);
     chart.close();
     chart = candlesCard(candles, {side: made.side, price: made.average_price ?? made.limit_price, at: made.average_price ? "fill" : "limit", stop: made.stop_price, target: made.target_price});
     after = sinceThen(made);
@@ -140,7 +142,7 @@ export const order = (id) => {
     chart.element.append(...about([
       ["Cycle", made.cycle_id === "adopted" ? "none: adopted" : [h("a", {class: "mono", href: `#cycle/${made.cycle_id}`}, made.cycle_id), story.batch === null ? "" : ` batch ${story.batch}`, " · ", h("a", {href: `#cycle/${made.cycle_id}`}, "trace")]],
       ["Decision key", h("span", {class: "mono"}, made.decision_key)],
-      store.status?.flower_url ? ["Flower", h("a", {href: `${store.status.flower_url}tasks?search=${encodeURIComponent(made.cycle_id)}`, target: "_blank", rel: "noopener"}, "tasks of the cycle ↗")] : null,
+      tasks ? ["Flower", tasks] : null,
     ].filter(Boolean), links, shown), h("h2", {}, "Since then"), after.box);
     const intent = decision?.intent;
     mount(element, h("div", {class: "crumb wrap"}, h("a", {href: "#home"}, "Overview"), " / ", h("a", {href: "#orders"}, "Orders"), " / ", h("span", {class: "mono"}, id)),
