@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 COMMANDS = (
     *("up", "test", "format", "lint", "types", "bench", "conform", "audit", "replay"),
-    *("backup", "compose-env", "compose-check"),
+    *("backup", "screenshots", "compose-env", "compose-check"),
 )
 VERBS = (
     *("status", "start", "stop", "cycle", "halt", "reduce", "resume", "orders", "explain"),
@@ -47,7 +47,7 @@ def test_alone_it_lists_what_it_can_do(command: str) -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_it_lists_each_verb_of_the_command_line(verb: str) -> None:
-    listed = _dev().stdout.partition("./dev VERB")[2].partition("./dev compose-env")[0]
+    listed = _dev().stdout.partition("./dev VERB")[2].partition("./dev backup")[0]
     assert verb in listed.replace("\n", " ").split()
 
 

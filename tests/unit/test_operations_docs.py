@@ -12,6 +12,7 @@ from command_line.verbs import VERBS
 from engine.domain.alerts import KINDS
 from engine.service_settings import Monitoring
 from engine.settings import Settings
+from tests.browser.screenshots import FOLDER, PICTURES
 from tests.promtool import RULES
 
 ROOT = Path(__file__).parents[2]
@@ -57,3 +58,13 @@ def test_the_examples_of_webhooks_are_read_as_they_stand() -> None:
         *("hooks.slack.com", "api.telegram.org", "pager.example")
     ]
     assert all(hook.body for hook in hooks)
+
+
+def test_every_picture_that_is_shown_is_one_that_the_script_takes_and_small() -> None:
+    manual = re.findall(r"!\[(.+)\]\(images/(\S+)\)", TEXT)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    first = re.findall(r"!\[(.+)\]\(docs/images/(\S+)\)", readme)
+    taken = [picture.name for picture in PICTURES]
+    assert sorted(name for _, name in [*manual, *first]) == sorted(taken)
+    assert sorted(file.name for file in FOLDER.iterdir()) == sorted(taken)
+    assert all((FOLDER / name).stat().st_size < 150_000 for name in taken)
