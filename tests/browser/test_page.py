@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -190,3 +191,45 @@ def test_a_position_is_closed_from_the_page(empty: Shown, look: Open) -> None:
     [wish] = empty.bench.ledger.positions.exit_requests()
     assert wish.symbol == "BTC/USD"
     assert "foreign" in watched.page.inner_text("#positions")
+
+
+@pytest.mark.slow
+def test_a_list_that_is_awaited_is_a_skeleton_until_it_comes(full: Shown, look: Open) -> None:
+    watched = look(full)
+    held: list[Any] = []
+    watched.page.route("**/orders?*", lambda route: held.append(route))  # noqa: PLW0108  no builtin
+    watched.open(ready=False)
+    watched.page.wait_for_selector("#positions tbody tr")
+    assert watched.page.locator("#orders .skeleton").count() == 1
+    for route in held:
+        route.continue_()
+    watched.page.wait_for_selector("#orders tbody tr")
+    assert watched.page.locator("#orders .skeleton").count() == 0
+
+
+@pytest.mark.slow
+def test_what_comes_soon_is_not_announced_and_what_takes_long_is(full: Shown, look: Open) -> None:
+    """A story within 300 ms shows no skeleton at all; a later one does until it is there."""
+    watched = look(full)
+    watched.open()
+    watched.page.evaluate(
+        "globalThis.seen = 0; new MutationObserver(() => {"
+        " seen += document.querySelectorAll('#view .skeleton').length; })"
+        ".observe(document.querySelector('#view'), {childList: true, subtree: true})"
+    )
+    held: list[Any] = []
+    watched.page.route(f"**/orders/{full.order_id}", lambda route: held.append(route))  # noqa: PLW0108  no builtin
+    watched.page.evaluate(f"location.hash = '#order/{full.order_id}'")
+    watched.until("seen > 0")
+    assert "Loading" in watched.page.inner_text("#view")
+    held[0].continue_()
+    watched.page.wait_for_selector("#view h1")
+    assert watched.page.locator("#view .skeleton").count() == 0
+    watched.page.unroute_all()
+    watched.page.evaluate(f"globalThis.seen = 0; location.hash = '#cycle/{full.cycle_id}'")
+    watched.page.wait_for_selector("#trace")
+    spent = watched.page.evaluate(
+        "Math.max(...performance.getEntriesByType('resource')"
+        f".filter((each) => each.name.includes('{full.cycle_id}')).map((each) => each.duration))"
+    )
+    assert spent > 300 or watched.page.evaluate("seen") == 0
