@@ -28,6 +28,7 @@ KEYS_PER_CALL = 100
 _FORMAT = b"C1"
 _COLUMNS = 6
 _SAVED_AT = struct.Struct("<d")
+_NEWEST = struct.Struct("<q")
 
 
 class RedisCandleCache:
@@ -74,6 +75,22 @@ class RedisCandleCache:
                 {self._candle_key(symbol, timeframe): _packed(value) for symbol, value in part}
             )
 
+    def load_quiet(self, symbols: Sequence[str], about: str) -> dict[str, int]:
+        """Newest candle (open time, ms) of the symbols that were kept as quiet `about` the same."""
+        keys = [self._quiet_key(symbol, about) for symbol in symbols]
+        found: dict[str, int] = {}
+        for symbol, key, value in zip(symbols, keys, self._get(keys), strict=False):
+            payload = self._opened(key, value)
+            if payload is not None and len(payload) == _NEWEST.size:
+                (found[symbol],) = _NEWEST.unpack(payload)
+        return found
+
+    def save_quiet(self, newest: dict[str, int], about: str) -> None:
+        """Keep that nobody has anything to say of these symbols up to their newest candle."""
+        self._set(
+            {self._quiet_key(symbol, about): _NEWEST.pack(at) for symbol, at in newest.items()}
+        )
+
     def load_quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:
         """The last good quotes of those symbols that have any, of whatever age."""
         keys = [self._prefix + f"quote:{symbol}" for symbol in symbols]
@@ -116,6 +133,9 @@ class RedisCandleCache:
     def _candle_key(self, symbol: str, timeframe: str) -> str:
         return f"{self._prefix}{timeframe}:{symbol}"
 
+    def _quiet_key(self, symbol: str, about: str) -> str:
+        return f"{self._prefix}quiet:{about}:{symbol}"
+
     def _get(self, keys: Sequence[str]) -> list[bytes | None]:
         if not keys:
             return []
@@ -126,6 +146,8 @@ class RedisCandleCache:
         return values
 
     def _set(self, payloads: dict[str, bytes]) -> None:
+        if not payloads:
+            return
         signed = {key: self._signature(key, body) + body for key, body in payloads.items()}
         try:
             self._link.run(lambda client: _write(client, signed, self._ttl_ms))

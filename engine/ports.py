@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Protocol
 
+from engine.config_source import config_hash
 from engine.domain.cycle import (
     CycleRequest,
 )
@@ -175,6 +176,14 @@ class CandleCache(Protocol):
         """Keep candles."""
         ...
 
+    def load_quiet(self, symbols: Sequence[str], about: str) -> dict[str, int]:
+        """Newest candle (open time, ms) of the symbols that were kept as quiet `about` the same."""
+        ...
+
+    def save_quiet(self, newest: dict[str, int], about: str) -> None:
+        """Keep that nobody has anything to say of these symbols up to their newest candle."""
+        ...
+
     def load_quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:
         """The last good quotes of those symbols that have any, of whatever age."""
         ...
@@ -239,3 +248,8 @@ class Engine:
     def limits(self) -> Limits:
         """The part of the settings that decides."""
         return decision_limits(self.settings)
+
+    @cached_property
+    def settings_hash(self) -> str:
+        """Equal for equal settings."""
+        return config_hash(self.settings)

@@ -61,6 +61,7 @@ class TradingEngine(Section):
     max_risk_per_trade: PositiveFraction = Decimal("0.05")
     max_position_size_pct: PositiveFraction = Decimal("0.2")
     min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.6
+    only_new_candles: bool = True
     autostart: bool = True
 
     @field_validator("default_timeframe")

@@ -13,6 +13,7 @@ from engine.domain.kept_inputs import DecisionSettings, KeptBatch, KeptCycle, Wi
 from engine.domain.model import Candles, Order, OrderIntent, RiskDecision, Signal
 from engine.errors import NotFound
 from engine.pipeline import allocate, evaluate, risk
+from engine.pipeline.steps import positions_of
 from replay.judging import holding_of
 from services.strategy.evaluation import Asked, Subject, judge_symbol
 from services.strategy.registry import Registry
@@ -131,7 +132,7 @@ def _signals(
     """What the strategies say of the candles, or what they said then."""
     if asked is None:
         return [*batch.kept, *(entry.signal for entry in batch.dropped)]
-    held = evaluate.positions_of(batch.given)
+    held = positions_of(batch.given)
     found: list[Signal] = []
     for symbol, candles in series.items():
         holding = holding_of(held.get(symbol))

@@ -58,6 +58,7 @@ class MemoryCache:
         self._candles: dict[tuple[str, str], Candles] = {}
         self._symbols: SymbolList | None = None
         self._quotes: dict[str, Quote] = {}
+        self._quiet: dict[tuple[str, str], int] = {}
 
     def load(self, symbols: Sequence[str], timeframe: str) -> dict[str, Candles]:
         """What was kept of these symbols."""
@@ -67,6 +68,14 @@ class MemoryCache:
     def save(self, candles: dict[str, Candles], timeframe: str) -> None:
         """Keep candles."""
         self._candles |= {(symbol, timeframe): series for symbol, series in candles.items()}
+
+    def load_quiet(self, symbols: Sequence[str], about: str) -> dict[str, int]:
+        """The symbols' newest candles of which nobody had anything to say."""
+        return {name: self._quiet[name, about] for name in symbols if (name, about) in self._quiet}
+
+    def save_quiet(self, newest: dict[str, int], about: str) -> None:
+        """Keep them."""
+        self._quiet |= {(symbol, about): at for symbol, at in newest.items()}
 
     def load_quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:
         """The last ones."""

@@ -56,11 +56,11 @@ def merge(cached: Candles | None, fresh: Candles, limit: int) -> Candles:
 
 @dataclass(frozen=True)
 class _Case:
-    """One series and what it is judged against; times in epoch milliseconds."""
+    """One series and what it is judged against; `step` in milliseconds."""
 
     candles: Candles
     step: int
-    now: int
+    market_time: datetime
     limits: QualityLimits
     need: int
 
@@ -77,12 +77,26 @@ def judge(
 
     Words: CANDLE_FAULTS, in the order they are asked. `need` is the fewest candles.
     """
-    now = round(market_time.timestamp() * MILLISECONDS)
-    case = _Case(candles, timeframe_s * MILLISECONDS, now, limits, need)
+    case = _Case(candles, timeframe_s * MILLISECONDS, market_time, limits, need)
     for check in CHECKS:
         fault = check(case)
         if fault is not None:
             return fault
+    return None
+
+
+def judge_age(
+    newest: int, *, timeframe_s: int, market_time: datetime, limits: QualityLimits
+) -> str | None:
+    """`future` or `stale` where the newest candle (open time, ms) is none to decide on now."""
+    now = round(market_time.timestamp() * MILLISECONDS)
+    step = timeframe_s * MILLISECONDS
+    ahead_s = (newest + step - now) / MILLISECONDS
+    if ahead_s > 0:
+        return f"future: the candle at {_moment(newest)} closes {ahead_s:.0f} s from now"
+    late_s = (now - newest - 2 * step) / MILLISECONDS
+    if late_s > limits.stale_grace_s:
+        return f"stale: the candle after {_moment(newest)} is {late_s:.0f} s late"
     return None
 
 
@@ -204,19 +218,13 @@ def _gapped(case: _Case) -> str | None:
     return f"gapped: {missing} candles missing, the first after {at}"
 
 
-def _stale(case: _Case) -> str | None:
-    due = int(case.candles.time[-1]) + 2 * case.step
-    late_s = (case.now - due) / MILLISECONDS
-    if late_s <= case.limits.stale_grace_s:
-        return None
-    return f"stale: the candle after {_at(case, -1)} is {late_s:.0f} s late"
-
-
-def _future(case: _Case) -> str | None:
-    ahead_s = (int(case.candles.time[-1]) + case.step - case.now) / MILLISECONDS
-    if ahead_s <= 0:
-        return None
-    return f"future: the candle at {_at(case, -1)} closes {ahead_s:.0f} s from now"
+def _age(case: _Case) -> str | None:
+    return judge_age(
+        int(case.candles.time[-1]),
+        timeframe_s=case.step // MILLISECONDS,
+        market_time=case.market_time,
+        limits=case.limits,
+    )
 
 
 def _spiking(case: _Case) -> str | None:
@@ -239,8 +247,11 @@ def _frozen(case: _Case) -> str | None:
 
 
 def _at(case: _Case, index: int) -> str:
-    moment = np.datetime64(int(case.candles.time[index]), "ms")
-    return f"{np.datetime_as_string(moment, unit='s')}Z"
+    return _moment(int(case.candles.time[index]))
+
+
+def _moment(time: int) -> str:
+    return f"{np.datetime_as_string(np.datetime64(time, 'ms'), unit='s')}Z"
 
 
 CHECKS: tuple[Callable[[_Case], str | None], ...] = (
@@ -249,8 +260,7 @@ CHECKS: tuple[Callable[[_Case], str | None], ...] = (
     _not_finite,
     _non_positive,
     _inverted,
-    _future,
-    _stale,
+    _age,
     _gapped,
     _spiking,
     _frozen,

@@ -7,10 +7,18 @@ from collections.abc import Sequence
 from engine.domain.cycle import BatchInput, Degradation, Stage
 from engine.domain.kept_inputs import DecisionSettings, EvaluateInputs, Window
 from engine.domain.messages import EvaluateAnswer
-from engine.domain.model import Candles, Position, Signal
+from engine.domain.model import Action, Candles, Signal
 from engine.domain.signals import NOT_NEWEST, FilteredSignals, filter_signals
 from engine.errors import ServiceError
-from engine.pipeline.steps import BatchWork, Stopwatch, bounded, kept, skipped
+from engine.pipeline.steps import (
+    BatchWork,
+    Stopwatch,
+    bounded,
+    kept,
+    positions_of,
+    quiet_about,
+    skipped,
+)
 from engine.ports import Engine
 from engine.settings import decision_settings
 from engine.telemetry import get_logger
@@ -29,6 +37,7 @@ def run(engine: Engine, given: BatchInput, work: BatchWork) -> BatchWork:
             answer = _ask(engine, given, work.candles)
     except ServiceError as error:
         return _unanswered(given, work, windows, error, watch)
+    _keep_quiet(engine, given, work, answer)
     found = filtered(decision_settings(engine.settings), given, answer.signals, work.candles)
     for dropped in found.dropped:
         log.debug("signal_dropped", symbol=dropped.signal.symbol, reason=dropped.reason)
@@ -81,11 +90,18 @@ def _outdated(found: FilteredSignals) -> tuple[Degradation, ...]:
     return (Degradation(service="strategy", reason=f"{count} signals about older candles"),)
 
 
-def positions_of(given: BatchInput) -> dict[str, Position]:
-    """What is held of the batch's symbols, as far as it is known."""
-    if given.snapshot is None:
-        return {}
-    return {held.symbol: held for held in given.snapshot.positions}
+def _keep_quiet(engine: Engine, given: BatchInput, work: BatchWork, answer: EvaluateAnswer) -> None:
+    """What nobody had anything to say of is not asked about again before its next candle."""
+    if not engine.settings.trading_engine.only_new_candles:
+        return
+    said = {signal.symbol for signal in answer.signals if signal.action is not Action.HOLD}
+    busy = {*said, *answer.errors, *positions_of(given)}
+    quiet = {
+        symbol: int(series.time[-1])
+        for symbol, series in work.candles.items()
+        if symbol not in busy
+    }
+    engine.cache.save_quiet(quiet, quiet_about(engine))
 
 
 def _ask(engine: Engine, given: BatchInput, candles: dict[str, Candles]) -> EvaluateAnswer:

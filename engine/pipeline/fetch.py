@@ -2,31 +2,191 @@
 
 from __future__ import annotations
 
-from engine.domain.cycle import BatchInput, Stage
-from engine.pipeline.steps import BatchWork, Stopwatch, obtain_candles, skipped
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from engine.domain import quality
+from engine.domain.cycle import BatchInput, Degradation, OutcomeStatus, Stage, SymbolOutcome
+from engine.domain.messages import CandleAnswer
+from engine.domain.model import Candles
+from engine.errors import ServiceError
+from engine.pipeline.steps import (
+    BatchWork,
+    Stopwatch,
+    bounded,
+    positions_of,
+    quiet_about,
+    skipped,
+)
 from engine.ports import Engine
 from engine.telemetry import get_logger
 
 log = get_logger(__name__)
 
+NEEDED_CANDLES = 2
+NO_NEW_CANDLE = "no new candle"
+
+
+@dataclass
+class Obtained:
+    """What became of each symbol: good candles, nothing new of a quiet one, or a fault.
+
+    `changed` are the good ones that the cache does not have like this.
+    """
+
+    good: dict[str, Candles] = field(default_factory=dict)
+    changed: dict[str, Candles] = field(default_factory=dict)
+    unchanged: list[str] = field(default_factory=list)
+    faults: dict[str, str] = field(default_factory=dict)
+    degraded: tuple[Degradation, ...] = ()
+    received: int = 0
+
 
 def run(engine: Engine, given: BatchInput, work: BatchWork) -> BatchWork:
-    """Fetch candles; the work goes on with the symbols that are fit to trade."""
+    """Fetch candles; the work goes on with the symbols that are fit to be decided on.
+
+    Without a new candle nothing is decided anew of a symbol that is not held and that nobody had
+    anything to say of (`trading_engine.only_new_candles`).
+    """
     watch = Stopwatch()
-    obtained = obtain_candles(engine, given, work.symbols)
+    obtained = _obtain(engine, given, work.symbols)
+    outcomes = _unchanged(given, obtained) + skipped(given.ref.batch, Stage.FETCH, obtained.faults)
     work = work.after(
         Stage.FETCH,
         watch,
         symbols=tuple(symbol for symbol in work.symbols if symbol in obtained.good),
         candles=obtained.good,
-        outcomes=work.outcomes + skipped(given.ref.batch, Stage.FETCH, obtained.faults),
+        outcomes=work.outcomes + outcomes,
         degraded=work.degraded + obtained.degraded,
     )
     log.info(
         "batch_fetched",
         symbols=len(obtained.good),
+        unchanged=len(obtained.unchanged),
         skipped=len(obtained.faults),
         new_candles=obtained.received,
         seconds=work.seconds[Stage.FETCH.value],
     )
     return work
+
+
+def _unchanged(given: BatchInput, obtained: Obtained) -> tuple[SymbolOutcome, ...]:
+    return tuple(
+        SymbolOutcome(
+            symbol=symbol,
+            batch=given.ref.batch,
+            stage=Stage.FETCH,
+            status=OutcomeStatus.OK,
+            reason=NO_NEW_CANDLE,
+        )
+        for symbol in obtained.unchanged
+    )
+
+
+def _obtain(engine: Engine, given: BatchInput, symbols: Sequence[str]) -> Obtained:
+    """Cached candles, extended by what is newer than the cache, judged, and cached again.
+
+    A series that joins badly with its cached part is asked for once more as a whole.
+    """
+    quiet = _quiet(engine, given, symbols)
+    others = [symbol for symbol in symbols if symbol not in quiet]
+    cached = engine.cache.load(others, engine.limits.timeframe)
+    found = _ask(engine, given, symbols, cached, quiet)
+    doubtful = [symbol for symbol in found.faults if symbol in cached or symbol in quiet]
+    if doubtful and not found.degraded:
+        again = _ask(engine, given, doubtful, {}, {})
+        left = {name: why for name, why in found.faults.items() if name not in doubtful}
+        found = Obtained(
+            good=found.good | again.good,
+            changed=found.changed | again.changed,
+            unchanged=found.unchanged,
+            faults=left | again.faults,
+            degraded=again.degraded,
+            received=found.received + again.received,
+        )
+    engine.cache.save(found.changed, engine.limits.timeframe)
+    return found
+
+
+def _quiet(engine: Engine, given: BatchInput, symbols: Sequence[str]) -> dict[str, int]:
+    """The newest candle (open time, ms) of what need not be decided on again as it is."""
+    if not engine.settings.trading_engine.only_new_candles or given.snapshot is None:
+        return {}
+    held = positions_of(given)
+    free = [symbol for symbol in symbols if symbol not in held]
+    return engine.cache.load_quiet(free, quiet_about(engine))
+
+
+def _ask(
+    engine: Engine,
+    given: BatchInput,
+    symbols: Sequence[str],
+    cached: Mapping[str, Candles],
+    quiet: Mapping[str, int],
+) -> Obtained:
+    """Ask for what is newer than the cached candles and than what the quiet ones ended with."""
+    limits = engine.limits
+    since = {symbol: int(series.time[-1]) for symbol, series in cached.items() if len(series)}
+    try:
+        with bounded(engine, given.times, Stage.FETCH):
+            answer = engine.market_data.candles(
+                symbols, limits.timeframe, limits.candles, {**since, **quiet}
+            )
+    except ServiceError as error:
+        reason = Degradation(service=error.service, reason=error.detail)
+        return Obtained(faults=dict.fromkeys(symbols, f"no candles: {error}"), degraded=(reason,))
+    woken = _woken(engine, answer, quiet)
+    found = Obtained(faults=dict(answer.errors))
+    for symbol, fresh in answer.candles.items():
+        found.received += len(fresh)
+        if symbol in quiet and len(fresh) == 0:
+            _take_quiet(engine, given, found, symbol, quiet[symbol])
+            continue
+        before = woken.get(symbol) if symbol in quiet else cached.get(symbol)
+        series = quality.merge(before, fresh, limits.candles)
+        _take(engine, given, found, symbol, series)
+        if symbol in found.good and len(fresh) > 0:
+            found.changed[symbol] = series
+    return found
+
+
+def _woken(engine: Engine, answer: CandleAnswer, quiet: Mapping[str, int]) -> dict[str, Candles]:
+    """The cached candles of quiet symbols with new ones, where they end as they did then."""
+    names = [symbol for symbol in quiet if len(answer.candles.get(symbol, ())) > 0]
+    found = engine.cache.load(names, engine.limits.timeframe)
+    return {
+        symbol: series
+        for symbol, series in found.items()
+        if len(series) and int(series.time[-1]) == quiet[symbol]
+    }
+
+
+def _take_quiet(
+    engine: Engine, given: BatchInput, found: Obtained, symbol: str, newest: int
+) -> None:
+    limits = engine.limits
+    fault = quality.judge_age(
+        newest,
+        timeframe_s=limits.timeframe_s,
+        market_time=given.market_time,
+        limits=limits.quality,
+    )
+    if fault is None:
+        found.unchanged.append(symbol)
+    else:
+        found.faults[symbol] = fault
+
+
+def _take(engine: Engine, given: BatchInput, found: Obtained, symbol: str, series: Candles) -> None:
+    limits = engine.limits
+    fault = quality.judge(
+        series,
+        timeframe_s=limits.timeframe_s,
+        market_time=given.market_time,
+        limits=limits.quality,
+        need=NEEDED_CANDLES,
+    )
+    if fault is None:
+        found.good[symbol] = series
+    else:
+        found.faults[symbol] = fault

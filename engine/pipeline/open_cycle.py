@@ -10,7 +10,6 @@ import msgspec
 
 from engine import degraded_state, failpoints, ownership, reconcile
 from engine.call_deadline import calls_within
-from engine.config_source import config_hash
 from engine.domain import batching
 from engine.domain import risk as rules
 from engine.domain.cycle import (
@@ -64,7 +63,7 @@ def run(engine: Engine, request: CycleRequest) -> CyclePlan | None:
     with calls_within(_patience_s(engine)):
         floor, degraded = _fence_epoch(engine)
     times = times_from(engine, engine.clock.now())
-    settings_hash = config_hash(engine.settings)
+    settings_hash = engine.settings_hash
     engine.ledger.archive.keep_settings(settings_hash, decision_settings(engine.settings))
     opened = engine.ledger.cycles.open(request, times, floor, settings_hash)
     with bind(cycle_id=opened.cycle_id):

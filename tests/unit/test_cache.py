@@ -59,6 +59,15 @@ def test_timeframes_and_feeds_share_nothing() -> None:
     assert make_cache(switch, namespace="files|x").load(["A"], "1h") == {}
 
 
+def test_who_is_quiet_is_kept_with_the_candle_and_what_it_is_about() -> None:
+    switch = RedisSwitch()
+    make_cache(switch).save_quiet({"A": 7_200_000, "B": -1}, "1h:abc")
+    assert make_cache(switch).load_quiet(["A", "B", "C"], "1h:abc") == {"A": 7_200_000, "B": -1}
+    assert make_cache(switch).load_quiet(["A"], "1h:def") == {}
+    assert make_cache(switch, secret=b"y" * 32).load_quiet(["A"], "1h:abc") == {}
+    make_cache(switch).save_quiet({}, "1h:abc")
+
+
 def test_candles_that_are_not_signed_with_the_ledgers_key_are_a_miss() -> None:
     switch = RedisSwitch()
     make_cache(switch, secret=b"attacker" * 4).save({"A": candles()}, "1h")

@@ -162,12 +162,14 @@ class MarketCache:
         self._candles: dict[str, Candles] = {}
         self._symbols: SymbolList | None = None
         self._quotes: dict[str, Quote] = {}
+        self._quiet: dict[str, int] = {}
 
     def flush(self) -> None:
         """Redis lost everything."""
         self._candles.clear()
         self._symbols = None
         self._quotes.clear()
+        self._quiet.clear()
 
     def load(self, symbols: Sequence[str], _timeframe: str) -> dict[str, Candles]:
         """What is cached."""
@@ -179,6 +181,17 @@ class MarketCache:
         """Keep candles."""
         if not self._is_away():
             self._candles |= candles
+
+    def load_quiet(self, symbols: Sequence[str], _about: str) -> dict[str, int]:
+        """The symbols' newest candles of which nobody had anything to say."""
+        if self._is_away():
+            return {}
+        return {name: self._quiet[name] for name in symbols if name in self._quiet}
+
+    def save_quiet(self, newest: dict[str, int], _about: str) -> None:
+        """Keep them."""
+        if not self._is_away():
+            self._quiet |= newest
 
     def load_quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:
         """The last good ones."""

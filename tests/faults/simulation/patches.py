@@ -9,10 +9,10 @@ from unittest import mock
 
 import structlog
 
-from engine import failpoints, reconcile, watch
+from engine import failpoints, ports, reconcile, watch
 from engine.control import cycles as cycle_control
 from engine.control import halt as halt_control
-from engine.pipeline import open_cycle, steps
+from engine.pipeline import steps
 from engine.watch import Repair
 from tasks import batch as batch_tasks
 from tasks import cycle as cycle_tasks
@@ -55,7 +55,7 @@ def patched(world: World) -> Iterator[None]:
             (steps, "time", SimulatedTime(lambda: scheduler.now_s)),
             (cycle_control, "uuid", CountedIds(lambda: scheduler.steps)),
             (reconcile, "POLL_S", POLL_S),
-            (open_cycle, "config_hash", _same_hash),
+            (ports, "config_hash", _same_hash),
         ):
             stack.enter_context(mock.patch.object(where, name, stand_in))
         stack.enter_context(failpoints.observed(world.reached))
