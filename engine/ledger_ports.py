@@ -102,6 +102,10 @@ class CycleLedger(Protocol):
         """Everything that a report is made of. Raises NotFound."""
         ...
 
+    def closed(self, cycle_id: str) -> CycleReport | None:
+        """The report of a closed cycle, None while it is open. Raises NotFound."""
+        ...
+
     def latest(self, count: int) -> tuple[CycleReport, ...]:
         """Reports of the newest closed cycles that ran, the newest first; no SKIPPED ones."""
         ...

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import msgspec
 
-from engine.config_source import config_hash
 from engine.control.desk import Desk
 from engine.domain.cycle import CycleReport, CycleRequest, CycleStatus, Trigger
 from engine.domain.ledger_values import OpenedCycle
@@ -64,11 +63,9 @@ def wait_for_report(
     """The report of a cycle once it is closed; None when it is still open after `wait_s`."""
     until = monotonic() + wait_s
     while True:
-        report = desk.engine.ledger.cycles.facts(cycle_id).report
-        if report.status is not CycleStatus.RUNNING:
+        report = desk.engine.ledger.cycles.closed(cycle_id)
+        if report is not None or monotonic() >= until:
             return report
-        if monotonic() >= until:
-            return None
         sleep(min(POLL_S, max(until - monotonic(), 0.0)))
 
 
@@ -81,7 +78,7 @@ def _open(
     )
     times = times_from(desk.engine, now)
     # The fence is the execution service's and not asked here: the worker raises the epoch to it.
-    opened = desk.engine.ledger.cycles.open(request, times, 0, config_hash(desk.engine.settings))
+    opened = desk.engine.ledger.cycles.open(request, times, 0, desk.engine.settings_hash)
     return opened, request
 
 

@@ -71,7 +71,8 @@ def joined(known: Rows, rows: Rows) -> Rows:
     if len(known) == 0:
         return rows
     fresh = rows[np.searchsorted(rows["time"], int(known["time"][-1]), side="right") :]
-    return np.concatenate((known, fresh)) if len(fresh) else known
+    # As bytes: to concatenate structured arrays takes ten times as long.
+    return unpacked((known.tobytes(), fresh.tobytes())) if len(fresh) else known
 
 
 def changed_blocks(whole: Rows, kept: int, timeframe_s: int) -> Iterator[tuple[int, Rows]]:
@@ -79,10 +80,12 @@ def changed_blocks(whole: Rows, kept: int, timeframe_s: int) -> Iterator[tuple[i
     if kept == len(whole):
         return
     numbers = block_numbers(whole, timeframe_s)
-    begin = int(np.searchsorted(numbers, numbers[kept]))
-    for block in np.unique(numbers[begin:]).tolist():
-        first, last = np.searchsorted(numbers, (block, block + 1))
+    first = int(np.searchsorted(numbers, numbers[kept]))
+    while first < len(whole):
+        block = int(numbers[first])
+        last = int(np.searchsorted(numbers, block, side="right"))
         yield block, whole[first:last]
+        first = last
 
 
 def block_number(time_ms: int, timeframe_s: int) -> int:

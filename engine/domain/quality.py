@@ -55,7 +55,7 @@ def merge(cached: Candles | None, fresh: Candles, limit: int) -> Candles:
 
 
 @dataclass(frozen=True)
-class _Case:
+class Case:
     """One series and what it is judged against; `step` in milliseconds."""
 
     candles: Candles
@@ -77,12 +77,17 @@ def judge(
 
     Words: CANDLE_FAULTS, in the order they are asked. `need` is the fewest candles.
     """
-    case = _Case(candles, timeframe_s * MILLISECONDS, market_time, limits, need)
-    for check in CHECKS:
-        fault = check(case)
-        if fault is not None:
-            return fault
-    return None
+    case = Case(candles, timeframe_s * MILLISECONDS, market_time, limits, need)
+    if _too_few(case) is None:
+        good = unsuspicious(candles, timeframe_s=timeframe_s, limits=limits)
+        if good.all():  # nearly always, and one look at it all is cheaper than nine
+            return _age(case)
+    return first_fault(case)
+
+
+def first_fault(case: Case) -> str | None:
+    """Every check in its order, up to the first fault."""
+    return next(filter(None, (check(case) for check in CHECKS)), None)
 
 
 def judge_age(
@@ -166,13 +171,13 @@ def _taken(candles: Candles, index: np.ndarray) -> Candles:
     return Candles(candles.time[index], *(column[index] for column in candles.prices()))
 
 
-def _too_few(case: _Case) -> str | None:
+def _too_few(case: Case) -> str | None:
     count = len(case.candles)
     least = max(case.need, 1)
     return f"too_few: {count} candles, {least} needed" if count < least else None
 
 
-def _order(case: _Case) -> str | None:
+def _order(case: Case) -> str | None:
     steps = np.diff(case.candles.time)
     if steps.size == 0:
         return None
@@ -187,19 +192,19 @@ def _order(case: _Case) -> str | None:
     return None
 
 
-def _not_finite(case: _Case) -> str | None:
+def _not_finite(case: Case) -> str | None:
     table = np.vstack(case.candles.prices())
     bad = ~np.isfinite(table).all(axis=0)
     return f"not_finite: at {_at(case, int(np.argmax(bad)))}" if bad.any() else None
 
 
-def _non_positive(case: _Case) -> str | None:
+def _non_positive(case: Case) -> str | None:
     *prices, volume = case.candles.prices()
     bad = (np.vstack(prices) <= 0).any(axis=0) | (volume < 0)
     return f"non_positive: at {_at(case, int(np.argmax(bad)))}" if bad.any() else None
 
 
-def _inverted(case: _Case) -> str | None:
+def _inverted(case: Case) -> str | None:
     rows = case.candles
     bad = (rows.high < np.maximum(rows.open, rows.close)) | (
         rows.low > np.minimum(rows.open, rows.close)
@@ -209,7 +214,7 @@ def _inverted(case: _Case) -> str | None:
     return f"inverted: open or close outside low and high at {_at(case, int(np.argmax(bad)))}"
 
 
-def _gapped(case: _Case) -> str | None:
+def _gapped(case: Case) -> str | None:
     times = case.candles.time
     missing = int(times[-1] - times[0]) // case.step + 1 - len(times)
     if missing <= case.limits.max_gaps:
@@ -218,7 +223,7 @@ def _gapped(case: _Case) -> str | None:
     return f"gapped: {missing} candles missing, the first after {at}"
 
 
-def _age(case: _Case) -> str | None:
+def _age(case: Case) -> str | None:
     return judge_age(
         int(case.candles.time[-1]),
         timeframe_s=case.step // MILLISECONDS,
@@ -227,7 +232,7 @@ def _age(case: _Case) -> str | None:
     )
 
 
-def _spiking(case: _Case) -> str | None:
+def _spiking(case: Case) -> str | None:
     close = case.candles.close
     change = np.abs(np.diff(close) / close[:-1])
     if change.size == 0 or change.max() <= case.limits.max_spike:
@@ -236,7 +241,7 @@ def _spiking(case: _Case) -> str | None:
     return f"spiking: the close moved by {change[at]:.1%} at {_at(case, at + 1)}"
 
 
-def _frozen(case: _Case) -> str | None:
+def _frozen(case: Case) -> str | None:
     count = case.limits.frozen_candles
     if count <= 0 or len(case.candles) < count:
         return None
@@ -246,7 +251,7 @@ def _frozen(case: _Case) -> str | None:
     return f"frozen: {count} candles without volume at {close[0]:g}"
 
 
-def _at(case: _Case, index: int) -> str:
+def _at(case: Case, index: int) -> str:
     return _moment(int(case.candles.time[index]))
 
 
@@ -254,7 +259,7 @@ def _moment(time: int) -> str:
     return f"{np.datetime_as_string(np.datetime64(time, 'ms'), unit='s')}Z"
 
 
-CHECKS: tuple[Callable[[_Case], str | None], ...] = (
+CHECKS: tuple[Callable[[Case], str | None], ...] = (
     _too_few,
     _order,
     _not_finite,

@@ -40,6 +40,7 @@ NAMES: BindParameter[Any] = bindparam("names", expanding=True)
 SERIES = select(candle_series).where(
     candle_series.c.timeframe == TIMEFRAME, candle_series.c.symbol.in_(NAMES)
 )
+LOCKED_SERIES = SERIES.order_by(candle_series.c.symbol).with_for_update()
 BLOCKS = select(candle_blocks).order_by(candle_blocks.c.symbol, candle_blocks.c.block)
 KEPT_BLOCKS = BLOCKS.join(
     candle_series,
@@ -192,10 +193,7 @@ def _grow(
 ) -> dict[str, int]:
     """Write what is new of each window; the edition that it is kept in, by symbol."""
     names = list(windows)
-    locked = connection.execute(
-        SERIES.order_by(candle_series.c.symbol).with_for_update(),
-        {"timeframe": timeframe, "names": names},
-    )
+    locked = connection.execute(LOCKED_SERIES, {"timeframe": timeframe, "names": names})
     known = {row.symbol: row for row in locked}
     kept = _kept_rows(connection, timeframe, timeframe_s, windows)
     editions: dict[str, int] = {}

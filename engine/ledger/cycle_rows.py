@@ -31,7 +31,13 @@ from engine.ledger.batch_rows import (
     plan_header,
 )
 from engine.ledger.column_types import AnyRow
-from engine.ledger.cycle_facts import batch_rows, cycle_facts, cycle_row, cycle_times_of
+from engine.ledger.cycle_facts import (
+    batch_rows,
+    cycle_facts,
+    cycle_row,
+    cycle_times_of,
+    report_so_far,
+)
 from engine.ledger.live_report import live_report
 from engine.ledger.order_reads import orders_of_cycle
 from engine.ledger.records import change, dump, insert_all, insert_new, load, texts
@@ -143,6 +149,14 @@ class CycleRows(BatchRows):
         """Everything that a report is made of. Raises NotFound."""
         with self._connections.read() as connection:
             return cycle_facts(connection, cycle_id)
+
+    def closed(self, cycle_id: str) -> CycleReport | None:
+        """The report of a closed cycle, None while it is open. Raises NotFound."""
+        with self._connections.read() as connection:
+            row = cycle_row(connection, cycle_id)
+            if row.status is CycleStatus.RUNNING:
+                return None
+            return report_so_far(connection, row, batch_rows(connection, cycle_id))
 
     def latest(self, count: int) -> tuple[CycleReport, ...]:
         """Reports of the newest closed cycles that ran, the newest first; no SKIPPED ones."""

@@ -86,7 +86,8 @@ def read_columns(raw: msgspec.Raw) -> Candles:
         candles = _columns.decode(raw).candles()
     except (msgspec.MsgspecError, ValueError, OverflowError) as exc:
         raise DataQualityError(f"bad columns: {exc}") from exc
-    if not all(np.isfinite(column).all() and (column > 0).all() for column in candles.prices()[:4]):
+    prices = np.concatenate(candles.prices()[:4])
+    if len(prices) and not 0 < prices.min() <= prices.max() < np.inf:  # false for NaN too
         raise DataQualityError("bad columns: a price is not a positive number")
     if not (candles.time[1:] > candles.time[:-1]).all():
         raise DataQualityError("bad columns: time is not ascending")

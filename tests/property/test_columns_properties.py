@@ -105,4 +105,40 @@ def test_a_window_of_unsuspicious_candles_has_no_fault(
             milliseconds=int(candles.time[last]) + STEP * 1000
         )
         seen = window(candles, last, length)
-        assert quality.judge(seen, timeframe_s=STEP, market_time=now, limits=limits, need=1) is None
+        assert quality.first_fault(quality.Case(seen, STEP * 1000, now, limits, 1)) is None
+
+
+@settings(max_examples=200)
+@given(
+    seed=st.integers(0, 99),
+    rows=st.lists(st.integers(0, 59), max_size=2),
+    fault=st.tuples(
+        st.sampled_from(["open", "high", "low", "close", "volume"]),
+        st.sampled_from([0.0, -1.0, 1.0, 1e6, float("nan"), float("inf"), 101.0]),
+    )
+    | st.tuples(st.just("time"), st.sampled_from([0, 3_600_000, 3_601_000])),
+    judged_by=st.fixed_dictionaries(
+        {"frozen_candles": st.sampled_from([0, 1, 3]), "max_gaps": st.sampled_from([0, 2])}
+    ),
+    late_s=st.sampled_from([-3600, 0, 7200, 90_000]),
+)
+def test_the_verdict_is_that_of_every_check_in_its_order(
+    seed: int,
+    rows: list[int],
+    fault: tuple[str, float],
+    judged_by: dict[str, int],
+    late_s: int,
+) -> None:
+    candles = walk(seed, 60, 0.1)
+    column, value = fault
+    for row in rows:
+        getattr(candles, column)[row] = value
+    limits = msgspec.structs.replace(decision_limits(Settings()).quality, **judged_by)
+    closed = timedelta(milliseconds=int(candles.time[-1]) + STEP * 1000, seconds=late_s)
+    now = datetime.fromtimestamp(0, UTC) + closed
+    for need in (2, 60, 61):
+        case = quality.Case(candles, STEP * 1000, now, limits, need)
+        verdict = quality.judge(
+            candles, timeframe_s=STEP, market_time=now, limits=limits, need=need
+        )
+        assert verdict == quality.first_fault(case)
