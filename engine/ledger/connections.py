@@ -54,6 +54,10 @@ class Connections:
         else:
             self._durable = self._relaxed = _postgresql(url, timeout_s)
             self._reading = self._durable.execution_options(isolation_level="REPEATABLE READ")
+        self._writing = {
+            durable: engine.execution_options(ledger_begin="BEGIN IMMEDIATE")
+            for durable, engine in ((True, self._durable), (False, self._relaxed))
+        }
         _FORKED.add(self)
 
     @contextmanager
@@ -65,9 +69,7 @@ class Connections:
     @contextmanager
     def write(self, *, durable: bool = True) -> Iterator[Connection]:
         """A writing transaction, committed when the block ends without an error."""
-        engine = self._durable if durable else self._relaxed
-        writing = engine.execution_options(ledger_begin="BEGIN IMMEDIATE")
-        with translated(), writing.begin() as connection:
+        with translated(), self._writing[durable].begin() as connection:
             yield connection
 
     def dispose(self, *, close: bool = True) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.domain import candidates
 from engine.domain.candidates import Desk, Gathered
 from engine.domain.cycle import BatchInput, DroppedSignal, Stage, SymbolFacts
-from engine.domain.kept_inputs import RiskInputs
+from engine.domain.kept_inputs import RiskInputs, Window
 from engine.domain.limits import Limits
 from engine.domain.model import Candles, Signal
 from engine.pipeline.steps import BatchWork, Stopwatch, kept
@@ -21,7 +21,7 @@ def run(engine: Engine, given: BatchInput, work: BatchWork) -> BatchWork:
     symbols = _concerned(given, work)
     facts = engine.ledger.orders.symbol_facts(symbols, given.market_time) if symbols else {}
     candles = _candles(engine, work, symbols)
-    inputs = RiskInputs(facts=tuple(facts.values()), windows=kept(engine, candles))
+    inputs = RiskInputs(facts=tuple(facts.values()), windows=_windows(engine, work, candles))
     found = candidates.gather(desk_of(given, facts, candles, engine.limits), work.kept)
     left, dropped = signals_of(found, work.kept, work.dropped)
     work = work.after(
@@ -56,6 +56,13 @@ def _candles(engine: Engine, work: BatchWork, symbols: list[str]) -> dict[str, C
         return known
     timeframe = engine.settings.trading_engine.default_timeframe
     return {**known, **engine.cache.load(missing, timeframe)}
+
+
+def _windows(engine: Engine, work: BatchWork, candles: dict[str, Candles]) -> tuple[Window, ...]:
+    """Where the candles are kept: those that were evaluated are already."""
+    known = {each.symbol: each for step in work.inputs.values() for each in step.windows}
+    others = {symbol: series for symbol, series in candles.items() if symbol not in known}
+    return (*(known[symbol] for symbol in candles if symbol in known), *kept(engine, others))
 
 
 def desk_of(
