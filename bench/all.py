@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.measure import Row, options
 
-NAMES = ("cycle", "floor", "workers", "api", "soak", "peer")
+NAMES = ("cycle", "tick", "floor", "workers", "api", "soak", "peer")
 
 
 def main() -> int:

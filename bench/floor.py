@@ -2,7 +2,7 @@
 
 `./dev bench floor [--symbols 25 100 1000] [--runs 5]`: for each batch of 25 one bulk request for
 what is new, one encoding and decoding of the evaluation's body, the indicators, a chord of no-op
-chains of the same shape, and a bare INSERT of the same rows. Beside it a whole cycle of the
+tasks of the same shape, and a bare INSERT of the same rows. Beside it a whole cycle of the
 product, in the same run.
 """
 

@@ -1,4 +1,4 @@
-"""A Celery application that does nothing, in the shape of a cycle: chains of three, one barrier.
+"""A Celery application that does nothing, in the shape of a cycle: a message a batch, one barrier.
 
 `python -m bench.floor_tasks BATCHES RUNS PID ...` sends such chords and prints the CPU seconds of
 each, those of the named processes counted.
@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import psutil
 import redis
-from celery import Celery, chain, chord
+from celery import Celery, chord
 
 ADDRESS = os.environ.get("REDIS_URL", "")
 LONGEST_S = 60.0
@@ -61,10 +61,7 @@ def _cpu(pids: list[int]) -> float:
 def one_chord(client: redis.Redis, batches: int) -> None:
     """Send it and wait for its end."""
     key = f"floor:{uuid.uuid4()}"
-    header = [
-        chain(step.s({"batch": number, "symbols": SYMBOLS}), step.s(), step.s())
-        for number in range(batches)
-    ]
+    header = [step.s({"batch": number, "symbols": SYMBOLS}) for number in range(batches)]
     chord(header, barrier.s(key)).apply_async()
     if client.blpop([key], timeout=LONGEST_S) is None:
         raise SystemExit(f"the no-op chord was not through after {LONGEST_S:.0f} s")

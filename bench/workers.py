@@ -57,6 +57,7 @@ def measure(processes: int, batches: int, runs: int) -> Row:
             **environment(batches, processes),
             "TRADING_ENGINE__BATCH_SIZE": "1",
             "SERVICES__MARKET_DATA__CANDLES_PER_CYCLE": "0",
+            "TRADING_ENGINE__ONLY_NEW_CANDLES": "false",
             "SERVICES__MARKET_DATA__URL": url,
             "SERVICES__STRATEGY__URL": url,
         }
