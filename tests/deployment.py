@@ -32,6 +32,7 @@ from services.monitoring.app import create_app as monitoring_app
 from services.portfolio.app import create_app as portfolio_app
 from services.strategy.app import create_app as strategy_app
 from tests.integration.stack import free_ports
+from tests.ledger_database import ledger_environment
 from web import RunningServer, serve
 
 APPS = {
@@ -103,6 +104,7 @@ class Deployment:
         own = dict(zip(APPS, ports, strict=False))
         environ = {f"SERVICES__{name.upper()}__PORT": str(port) for name, port in own.items()}
         own_redis = {"DATA_DIR": str(folder), "REDIS__PORT": str(ports[-1])}
+        own_redis |= ledger_environment(folder)
         self.environ = {**own_redis, **environ, **({} if more is None else more)}
         self.settings = load_settings(self.environ)
         self._servers: dict[str, RunningServer] = {}

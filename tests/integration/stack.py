@@ -15,6 +15,8 @@ from typing import Any
 
 import requests
 
+from tests.ledger_database import ledger_environment
+
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("MARKET_DATA", "STRATEGY", "PORTFOLIO", "EXECUTION", "MONITORING")
 
@@ -67,6 +69,7 @@ class Stack:
             "FLOWER__ENABLED": "false",
             "TRADING_ENGINE__AUTOSTART": "false",
             "WORKERS__PROCESSES": "2",
+            **ledger_environment(folder),
             **environ,
         }
         self.process: subprocess.Popen[bytes] | None = None
