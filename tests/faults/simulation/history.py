@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from engine.domain.ledger_values import SendGrant
+from engine.domain.ledger_values import OpenedCycle, SendGrant
 from engine.domain.model import FillEvent, Order, PortfolioSnapshot, Side, TradingState
 from engine.errors import Refused, ServiceRejected
 from engine.settings import Settings
@@ -39,6 +39,8 @@ class History:
     venue: Venue
     raw: sqlite3.Connection
     step: Callable[[], int]
+    now_s: Callable[[], float]
+    opened_s: dict[str, float] = field(default_factory=dict)
     breaches: list[str] = field(default_factory=list)
     halts: list[HaltPeriod] = field(default_factory=list)
     sends: dict[str, int] = field(default_factory=dict)
@@ -52,6 +54,8 @@ class History:
         """After each step."""
         if name == "orders.begin_send" and isinstance(result, SendGrant):
             self._send(result)
+        elif name == "cycles.open" and isinstance(result, OpenedCycle):
+            self.opened_s.setdefault(result.cycle_id, self.now_s())
         elif name == "orders.allocate":
             self._allocate(result, process)
         elif name.startswith("execution.") and isinstance(result, ServiceRejected):
@@ -112,19 +116,26 @@ class History:
             if selling.get(order.symbol, ZERO) > owned:
                 found.append(f"{selling[order.symbol]} {order.symbol} on sale, {owned} held")
         if entries:
-            found += self._over_entries(entries, snapshot.equity, cash, values)
+            found += self._over_entries(entries, snapshot, cash, values)
         return found
 
     def _over_entries(
-        self, entries: list[Order], equity: Decimal, cash: Decimal, values: dict[str, Decimal]
+        self,
+        entries: list[Order],
+        snapshot: PortfolioSnapshot,
+        cash: Decimal,
+        values: dict[str, Decimal],
     ) -> list[str]:
+        equity, held = snapshot.equity, {position.symbol for position in snapshot.positions}
         risk, share = self.settings.risk, self.settings.trading_engine.max_position_size_pct
         exposure, most = sum(values.values(), ZERO), risk.max_open_positions
         taken = sum(1 for value in values.values() if value > 0)
+        # What another opened may be more than the limit: to add to a position opens none.
+        opens = any(order.symbol not in held for order in entries)
         told = {
             f"{cash} cash at worst, equity {equity}": cash < equity * risk.min_cash,
             f"exposure {exposure}, equity {equity}": exposure > equity * risk.max_gross_exposure,
-            f"{taken} positions, at most {most}": taken > most,
+            f"{taken} positions, at most {most}": opens and taken > most,
         }
         for order in entries:
             notional, value = order.quantity * order.limit_price, values[order.symbol]

@@ -137,7 +137,11 @@ class World:
     def _make_engine(self, trace: Callable[[str], None] | None) -> None:
         self._trace = trace
         self.history = History(
-            self.settings, self.venue, self.connections.raw, lambda: self.scheduler.steps
+            self.settings,
+            self.venue,
+            self.connections.raw,
+            lambda: self.scheduler.steps,
+            lambda: self.scheduler.now_s,
         )
         self.gate = Gate(
             self.scheduler,
