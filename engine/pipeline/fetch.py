@@ -142,6 +142,9 @@ def _ask(
         if symbol in quiet and len(fresh) == 0:
             _take_quiet(engine, given, found, symbol, quiet[symbol])
             continue
+        if symbol in quiet and symbol not in woken:
+            found.faults[symbol] = "gapped: its cached candles end before the new ones begin"
+            continue
         before = woken.get(symbol) if symbol in quiet else cached.get(symbol)
         series = quality.merge(before, fresh, limits.candles)
         _take(engine, given, found, symbol, series)
@@ -151,13 +154,13 @@ def _ask(
 
 
 def _woken(engine: Engine, answer: CandleAnswer, quiet: Mapping[str, int]) -> dict[str, Candles]:
-    """The cached candles of quiet symbols with new ones, where they end as they did then."""
+    """The cached candles of quiet symbols with new ones, where these go on from them."""
     names = [symbol for symbol in quiet if len(answer.candles.get(symbol, ())) > 0]
     found = engine.cache.load(names, engine.limits.timeframe)
     return {
         symbol: series
         for symbol, series in found.items()
-        if len(series) and int(series.time[-1]) == quiet[symbol]
+        if len(series) and int(series.time[-1]) >= quiet[symbol]
     }
 
 

@@ -15,7 +15,7 @@ from engine.domain.cycle import BatchInput, BatchRef, OutcomeStatus, Stage
 from engine.domain.messages import EvaluateAnswer
 from engine.domain.model import Candles
 from engine.pipeline import fetch
-from engine.pipeline.steps import BatchWork
+from engine.pipeline.steps import BatchWork, quiet_about
 from engine.ports import StrategyEngine
 from tests.deployment import Deployment
 
@@ -103,6 +103,33 @@ def test_a_quiet_symbol_whose_cached_series_ends_elsewhere_is_fetched_whole(
     observed.move("a")
     assert quiet in observed.cycle()[0]
     assert len(cache.load([quiet], "1h")[quiet]) == 500
+
+
+def test_a_mark_from_before_the_newest_cached_candle_loses_none(observed: Observed) -> None:
+    """It stays when a later candle has a signal: what is asked for since then joins the cache."""
+    everybody, said = observed.cycle()
+    symbol = min(everybody - said - observed.held())
+    cache = observed.deployment.engine.cache
+    newest = int(cache.load([symbol], "1h")[symbol].time[-1])
+    about = quiet_about(observed.deployment.engine)
+    cache.save_quiet({symbol: newest - 3 * 3_600_000}, about)
+    assert symbol in observed.cycle()[0]
+    assert len(cache.load([symbol], "1h")[symbol]) == 500
+    assert cache.load_quiet([symbol], about) == {symbol: newest}
+
+
+def test_a_quiet_symbol_whose_series_is_lost_is_never_judged_on_its_new_candles_alone(
+    observed: Observed,
+) -> None:
+    everybody, said = observed.cycle()
+    symbol = min(everybody - said - observed.held())
+    cache = observed.deployment.engine.cache
+    series = cache.load([symbol], "1h")[symbol]
+    cache.save({symbol: Candles(*(column[:0] for column in (series.time, *series.prices())))}, "1h")
+    for name in ("a", "b", "c"):
+        observed.move(name)
+    assert symbol in observed.cycle()[0]
+    assert len(cache.load([symbol], "1h")[symbol]) == 500
 
 
 def test_other_settings_find_nobody_quiet(observed: Observed) -> None:
