@@ -200,7 +200,10 @@ def as_of_schema(path: Path, revision: str) -> None:
     migrate(ledger_url(f"sqlite:///{old}"), revision)
     with sqlite3.connect(old) as connection:
         connection.execute("attach ? as new", (str(path),))
-        tables = "select name from sqlite_master where type = 'table' and name not like 'sqlite%'"
+        tables = (
+            "select name from main.sqlite_master where type = 'table' and name not like 'sqlite%'"
+            " and name in (select name from new.sqlite_master)"  # one that went has nothing to copy
+        )
         for (table,) in connection.execute(tables).fetchall():
             if table == "alembic_version":
                 continue
