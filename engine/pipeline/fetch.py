@@ -135,22 +135,33 @@ def _ask(
     except ServiceError as error:
         reason = Degradation(service=error.service, reason=error.detail)
         return Obtained(faults=dict.fromkeys(symbols, f"no candles: {error}"), degraded=(reason,))
-    woken = _woken(engine, answer, quiet)
+    known = {**cached, **_woken(engine, answer, quiet)}
     found = Obtained(faults=dict(answer.errors))
     for symbol, fresh in answer.candles.items():
         found.received += len(fresh)
+        series = None
         if symbol in quiet and len(fresh) == 0:
-            _take_quiet(engine, given, found, symbol, quiet[symbol])
-            continue
-        if symbol in quiet and symbol not in woken:
-            found.faults[symbol] = "gapped: its cached candles end before the new ones begin"
-            continue
-        before = woken.get(symbol) if symbol in quiet else cached.get(symbol)
-        series = quality.merge(before, fresh, limits.candles)
-        _take(engine, given, found, symbol, series)
-        if symbol in found.good and len(fresh) > 0:
-            found.changed[symbol] = series
+            fault = _age_fault(engine, given, quiet[symbol])
+        elif symbol in quiet and symbol not in known:
+            fault = "gapped: its cached candles end before the new ones begin"
+        else:
+            series = quality.merge(known.get(symbol), fresh, limits.candles)
+            fault = _fault(engine, given, series)
+        _take(found, symbol, fault, series, is_changed=len(fresh) > 0)
     return found
+
+
+def _take(
+    found: Obtained, symbol: str, fault: str | None, series: Candles | None, *, is_changed: bool
+) -> None:
+    if fault is not None:
+        found.faults[symbol] = fault
+    elif series is None:
+        found.unchanged.append(symbol)
+    else:
+        found.good[symbol] = series
+        if is_changed:
+            found.changed[symbol] = series
 
 
 def _woken(engine: Engine, answer: CandleAnswer, quiet: Mapping[str, int]) -> dict[str, Candles]:
@@ -164,32 +175,19 @@ def _woken(engine: Engine, answer: CandleAnswer, quiet: Mapping[str, int]) -> di
     }
 
 
-def _take_quiet(
-    engine: Engine, given: BatchInput, found: Obtained, symbol: str, newest: int
-) -> None:
-    limits = engine.limits
-    fault = quality.judge_age(
-        newest,
-        timeframe_s=limits.timeframe_s,
-        market_time=given.market_time,
-        limits=limits.quality,
+def _age_fault(engine: Engine, given: BatchInput, newest: int) -> str | None:
+    limits, now = engine.limits, given.market_time
+    return quality.judge_age(
+        newest, timeframe_s=limits.timeframe_s, market_time=now, limits=limits.quality
     )
-    if fault is None:
-        found.unchanged.append(symbol)
-    else:
-        found.faults[symbol] = fault
 
 
-def _take(engine: Engine, given: BatchInput, found: Obtained, symbol: str, series: Candles) -> None:
+def _fault(engine: Engine, given: BatchInput, series: Candles) -> str | None:
     limits = engine.limits
-    fault = quality.judge(
+    return quality.judge(
         series,
         timeframe_s=limits.timeframe_s,
         market_time=given.market_time,
         limits=limits.quality,
         need=NEEDED_CANDLES,
     )
-    if fault is None:
-        found.good[symbol] = series
-    else:
-        found.faults[symbol] = fault

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import requests
 
 from tests.ledger_database import ledger_environment
@@ -139,6 +141,24 @@ class Stack:
         assert answer.status_code == 200, answer.text
         report: dict[str, Any] = answer.json()
         return report
+
+    def processes(self, name: str) -> list[psutil.Process]:
+        """A part of the engine and its children, by the name that the launcher gives it."""
+        roster = json.loads((self.folder / "data" / "processes.json").read_text())
+        main = next(psutil.Process(each["pid"]) for each in roster if each["name"] == name)
+        return [main, *main.children(recursive=True)]
+
+    @contextmanager
+    def frozen(self, name: str) -> Iterator[None]:
+        """A part that does nothing until let go."""
+        held = self.processes(name)
+        for process in held:
+            process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in held:
+                process.send_signal(signal.SIGCONT)
 
     def service(self, name: str, path: str) -> Any:
         """The JSON of a GET at one of the services."""

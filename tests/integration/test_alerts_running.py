@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -24,7 +23,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import requests
 
@@ -115,24 +113,6 @@ class World:
         """The line about an alert that came to the webhook after the first `since`."""
         start = f"[SIMULATED] {word} {name} | "
         return next((line for line in self.hook.lines[since:] if line.startswith(start)), None)
-
-    def processes(self, name: str) -> list[psutil.Process]:
-        """A part of the engine and its children."""
-        roster = json.loads((self.folder / "data" / "processes.json").read_text())
-        main = next(psutil.Process(each["pid"]) for each in roster if each["name"] == name)
-        return [main, *main.children(recursive=True)]
-
-    @contextmanager
-    def frozen(self, name: str) -> Iterator[None]:
-        """A part that does nothing until let go."""
-        held = self.processes(name)
-        for process in held:
-            process.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            for process in held:
-                process.send_signal(signal.SIGCONT)
 
     def wait_for_no_cycle(self) -> None:
         """Until the open one is closed."""
@@ -239,7 +219,7 @@ def test_cycles_that_take_more_than_half_their_interval(world: World, tmp_path: 
     with alerted(world, "cycle_slow", tmp_path):
         for _ in range(10):
             world.stack.post("/cycle")
-            with world.frozen("worker"):
+            with world.stack.frozen("worker"):
                 time.sleep(6)  # of the 10 s of an interval
             world.wait_for_no_cycle()
             if "cycle_slow" in world.open_alerts():
@@ -268,7 +248,7 @@ def test_monitoring_that_does_not_answer_is_told_once_it_does(world: World, tmp_
 @pytest.mark.parametrize(("part", "name"), [("redis", "redis_down"), ("worker", "workers_down")])
 def test_a_part_that_stands_still(world: World, tmp_path: Path, part: str, name: str) -> None:
     since = len(world.hook.lines)
-    with world.frozen(part), alerted(world, name, tmp_path):
+    with world.stack.frozen(part), alerted(world, name, tmp_path):
         pass
     world.settle()
     ended(world, name, since)
@@ -279,7 +259,7 @@ def test_an_upkeep_worker_that_stands_still_is_seen_by_prometheus(
 ) -> None:
     if TOOL is None:
         pytest.skip("there is no promtool on PATH")
-    with world.frozen("upkeep"):
+    with world.stack.frozen("upkeep"):
         wait_for(
             lambda: "upkeep_down" in rules_that_fire(world, "upkeep_down", tmp_path), 30, "seen"
         )
@@ -292,7 +272,7 @@ def test_a_beat_that_stands_still_and_the_cycles_that_are_missed(
     since = len(world.hook.lines)
     assert world.stack.post("/start").status_code == 200
     with (
-        world.frozen("beat"),
+        world.stack.frozen("beat"),
         alerted(world, "cycles_missed", tmp_path),
         alerted(world, "beat_down", tmp_path),
     ):
@@ -329,7 +309,7 @@ def test_a_state_that_somebody_lowered(world: World, tmp_path: Path, path: str, 
 def test_a_cycle_that_nobody_finished_in_time(world: World, tmp_path: Path) -> None:
     world.cycle()
     since = len(world.hook.lines)
-    with alerted(world, "cycle_failed", tmp_path), world.frozen("worker"):
+    with alerted(world, "cycle_failed", tmp_path), world.stack.frozen("worker"):
         world.stack.post("/cycle")
         world.wait_for_no_cycle()
     world.settle()

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import signal
 import statistics
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-import psutil
 import pytest
 import requests
 
@@ -52,21 +48,6 @@ def busy(stack: Stack) -> Iterator[None]:
         worker.join()
 
 
-@contextmanager
-def hanging_redis(folder: Path) -> Iterator[None]:
-    """Redis takes connections inside and answers none."""
-    roster = json.loads((folder / "data" / "processes.json").read_text())
-    redis = next(psutil.Process(each["pid"]) for each in roster if each["name"] == "redis")
-    held = [redis, *redis.children(recursive=True)]
-    for process in held:
-        process.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for process in held:
-            process.send_signal(signal.SIGCONT)
-
-
 def times(stack: Stack, path: str, count: int) -> list[float]:
     """Seconds until each answer; one with a fault in it is an answer too."""
     taken = []
@@ -87,6 +68,6 @@ def test_the_median_answer_is_quick_while_eight_workers_run_cycles(stack: Stack,
 
 @pytest.mark.parametrize("path", PATHS)
 def test_every_answer_comes_within_a_second_while_redis_hangs(stack: Stack, path: str) -> None:
-    with hanging_redis(stack.folder):
+    with stack.frozen("redis"):
         taken = times(stack, path, 10)
     assert max(taken) < WITHOUT_REDIS_S, taken

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from engine.domain.cycle import BatchInput, BatchRef, OutcomeStatus, Stage
@@ -57,10 +58,25 @@ class Observed:
         """One new candle of each symbol."""
         self.deployment.engine.market_data.advance(name, 1)
 
+    def a_quiet_one(self) -> str:
+        """After a cycle, a symbol that nobody had anything to say of."""
+        everybody, said = self.cycle()
+        return min(everybody - said - self.held())
+
     def held(self) -> set[str]:
         """Symbols of the account's positions."""
         snapshot = self.deployment.engine.portfolio.snapshot()
         return {position.symbol for position in snapshot.positions}
+
+
+def part(series: Candles, count: int) -> Candles:
+    """The first candles of a series."""
+    return Candles(*(column[:count] for column in (series.time, *series.prices())))
+
+
+def is_whole(series: Candles) -> bool:
+    """As many candles as are asked for, and none missing between them."""
+    return len(series) == 500 and set(np.diff(series.time).tolist()) == {3_600_000}
 
 
 @pytest.fixture
@@ -94,42 +110,34 @@ def test_a_new_candle_has_everybody_judged_again(observed: Observed) -> None:
 def test_a_quiet_symbol_whose_cached_series_ends_elsewhere_is_fetched_whole(
     observed: Observed,
 ) -> None:
-    everybody, said = observed.cycle()
-    quiet = min(everybody - said - observed.held())
-    cache = observed.deployment.engine.cache
-    series = cache.load([quiet], "1h")[quiet]
-    shorter = Candles(series.time[:-1], *(column[:-1] for column in series.prices()))
-    cache.save({quiet: shorter}, "1h")
+    cache, symbol = observed.deployment.engine.cache, observed.a_quiet_one()
+    series = cache.load([symbol], "1h")[symbol]
+    cache.save({symbol: part(series, len(series) - 1)}, "1h")
     observed.move("a")
-    assert quiet in observed.cycle()[0]
-    assert len(cache.load([quiet], "1h")[quiet]) == 500
+    assert symbol in observed.cycle()[0]
+    assert is_whole(cache.load([symbol], "1h")[symbol])
 
 
 def test_a_mark_from_before_the_newest_cached_candle_loses_none(observed: Observed) -> None:
     """It stays when a later candle has a signal: what is asked for since then joins the cache."""
-    everybody, said = observed.cycle()
-    symbol = min(everybody - said - observed.held())
-    cache = observed.deployment.engine.cache
+    cache, symbol = observed.deployment.engine.cache, observed.a_quiet_one()
     newest = int(cache.load([symbol], "1h")[symbol].time[-1])
     about = quiet_about(observed.deployment.engine)
     cache.save_quiet({symbol: newest - 3 * 3_600_000}, about)
     assert symbol in observed.cycle()[0]
-    assert len(cache.load([symbol], "1h")[symbol]) == 500
+    assert is_whole(cache.load([symbol], "1h")[symbol])
     assert cache.load_quiet([symbol], about) == {symbol: newest}
 
 
 def test_a_quiet_symbol_whose_series_is_lost_is_never_judged_on_its_new_candles_alone(
     observed: Observed,
 ) -> None:
-    everybody, said = observed.cycle()
-    symbol = min(everybody - said - observed.held())
-    cache = observed.deployment.engine.cache
-    series = cache.load([symbol], "1h")[symbol]
-    cache.save({symbol: Candles(*(column[:0] for column in (series.time, *series.prices())))}, "1h")
+    cache, symbol = observed.deployment.engine.cache, observed.a_quiet_one()
+    cache.save({symbol: part(cache.load([symbol], "1h")[symbol], 0)}, "1h")
     for name in ("a", "b", "c"):
         observed.move(name)
     assert symbol in observed.cycle()[0]
-    assert len(cache.load([symbol], "1h")[symbol]) == 500
+    assert is_whole(cache.load([symbol], "1h")[symbol])
 
 
 def test_other_settings_find_nobody_quiet(observed: Observed) -> None:
