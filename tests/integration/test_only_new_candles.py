@@ -81,7 +81,7 @@ def is_whole(series: Candles) -> bool:
 
 @pytest.fixture
 def observed(tmp_path: Path) -> Iterator[Observed]:
-    made = Observed(tmp_path)
+    made = Observed(tmp_path, QUALITY__MAX_GAPS="5")  # so that nothing hides a candle that is lost
     yield made
     made.deployment.close()
 
