@@ -2,7 +2,8 @@
 
 Reads the execution log, relays fills to the portfolio, resolves orders whose end is not proved,
 adopts orders that the ledger does not know, and compares positions. Everything is idempotent, so
-that two of them at once waste work and do no harm; a lease makes that rare.
+that two of them at once waste work and do no harm; a lease makes that rare. It is short, since
+whoever is killed with it keeps the others from settling anything until it runs out.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from engine.telemetry import get_logger
 log = get_logger(__name__)
 
 LEASE = "reconcile"
-LEASE_S = 30.0
+LEASE_S = 10.0
 POLL_S = 0.05
 
 

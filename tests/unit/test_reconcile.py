@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
@@ -102,3 +103,19 @@ def test_fills_stored_between_two_looks_are_no_mismatch(held: str) -> None:
         ledger.dispose()
     assert ("position_mismatch" in latched) is (held == "2")
     assert ("differ" in "".join(result.problems)) is (held == "2")
+
+
+def test_a_reconciler_killed_with_the_lease_delays_the_next_by_less_than_twenty_seconds() -> None:
+    """The watchdog looks each `reconcile_s`; what is uncertain is settled within thirty seconds."""
+    with sqlite_settings() as settings:
+        ledger = open_ledger(settings)
+        account = Account(make_snapshot())
+        engine = engine_of(settings, World(ledger), account, lambda: None)
+        assert ledger.state.take_lease(reconcile.LEASE, "killed", NOW, reconcile.LEASE_S)
+        refused = 0
+        while reconcile.run_if_free(engine) is None:
+            refused += 1
+            engine.clock.sleep(settings.timing.reconcile_s)
+            assert engine.clock.now() - NOW <= timedelta(seconds=20)
+        ledger.dispose()
+    assert refused, "a lease that nobody heeds makes no reconciliation rare"

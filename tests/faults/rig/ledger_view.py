@@ -98,6 +98,14 @@ class LedgerView:
         found = self._rows(query, *ENDED)
         return int(found[0]["n"]) if found else -1
 
+    def open_orders(self) -> str:
+        """What is known of orders without a proved end, and of leases, for a finding."""
+        marks = ",".join("?" for _ in ENDED)
+        terms = "client_order_id, status, epoch, sends, lease_until, cutoff_at, valid_until"
+        query = f"SELECT {terms} FROM orders WHERE status NOT IN ({marks})"  # noqa: S608
+        found = [dict(row) for row in self._rows(query, *ENDED)]
+        return f"{found}, leases {[dict(row) for row in self._rows('SELECT * FROM leases')]}"
+
 
 def is_level(data: Path) -> bool:
     """Whether ledger and portfolio have everything that the execution service's log has."""

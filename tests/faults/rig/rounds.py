@@ -206,7 +206,9 @@ class Life:
         world = self.world
         world.wait(world.is_well, HEAL_S, lambda: f"all is well again: {world.ill()}")
         seconds = world.wait(
-            lambda: self._view.unresolved() == 0, RESOLVE_S, lambda: "every order has a proved end"
+            lambda: self._view.unresolved() == 0,
+            RESOLVE_S,
+            lambda: f"every order has a proved end: {self._view.open_orders()}",
         )
         self.counts.resolved.append(seconds)
         world.wait(self._is_returning, 30, lambda: f"trading is allowed again: {self._state()}")
