@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import create_engine, text
+import pytest
+from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.engine import make_url
 
 from engine.ledger.connections import ledger_url
+from engine.ledger.ledger import FILE_NAME
 
 
 def on_postgresql() -> bool:
@@ -21,19 +25,62 @@ def on_postgresql() -> bool:
     return os.environ.get("TEST_LEDGER") == "postgresql"
 
 
+needs_ledger_file = pytest.mark.skipif(
+    on_postgresql(), reason="this is about the ledger's file, and the ledger is on PostgreSQL"
+)
+
+
 def ledger_environment(folder: Path) -> dict[str, str]:
     """`DATABASE_URL` of the folder's own database, made on first use; nothing for SQLite."""
     if not on_postgresql():
         return {}
-    address = os.environ["TEST_POSTGRES_URL"]
-    name = f"test_{hashlib.sha256(str(folder).encode()).hexdigest()[:20]}"
-    engine = create_engine(
-        ledger_url(os.environ["TEST_POSTGRES_URL"]), isolation_level="AUTOCOMMIT"
-    )
-    with engine.connect() as connection:
+    name = _name(folder)
+    with _server() as connection:
         known = text("select 1 from pg_database where datname = :name")
         if connection.execute(known, {"name": name}).one_or_none() is None:
             connection.execute(text(f'create database "{name}"'))
-    engine.dispose()
-    server = make_url(address)
-    return {"DATABASE_URL": server.set(database=name).render_as_string(hide_password=False)}
+    return {"DATABASE_URL": _address(name)}
+
+
+def copy_ledger(folder: Path, copy: Path) -> None:
+    """Give a copy of a folder a copy of its ledger; a file was copied with the folder."""
+    if on_postgresql():
+        with _server() as connection:
+            command = f'create database "{_name(copy)}" template "{_name(folder)}"'
+            connection.execute(text(command))
+
+
+@contextmanager
+def ledger_rows(folder: Path) -> Iterator[Connection]:
+    """A transaction on the folder's ledger, past the product."""
+    if on_postgresql():
+        engine = create_engine(ledger_url(_address(_name(folder))))
+    else:
+        engine = create_engine(f"sqlite:///{folder / FILE_NAME}")
+    with _ending(engine), engine.begin() as connection:
+        yield connection
+
+
+def _name(folder: Path) -> str:
+    return f"test_{hashlib.sha256(str(folder).encode()).hexdigest()[:20]}"
+
+
+def _address(name: str) -> str:
+    server = make_url(os.environ["TEST_POSTGRES_URL"])
+    return server.set(database=name).render_as_string(hide_password=False)
+
+
+@contextmanager
+def _server() -> Iterator[Connection]:
+    url = ledger_url(os.environ["TEST_POSTGRES_URL"])
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with _ending(engine), engine.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def _ending(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        engine.dispose()

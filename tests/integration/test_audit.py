@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import yaml
+from sqlalchemy import func, select, update
 
 from engine.domain.model import TradingState
 from engine.domain.views import AuditEntry
 from engine.ledger.connections import ledger_url
 from engine.ledger.migration import migrate
+from engine.ledger.schema import allocations
 from launcher.audit import main
 from tests.deployment import Deployment, deployed
+from tests.ledger_database import copy_ledger, ledger_environment, ledger_rows, needs_ledger_file
 
 ENTRY = "(select client_order_id from orders where side = 'buy' order by number limit 1)"
 EXECUTION, LEDGER, PORTFOLIO = "execution.sqlite", "ledger.sqlite", "portfolio.sqlite"
@@ -67,22 +71,26 @@ def folder(traded: Path, tmp_path: Path) -> Path:
     """A copy to spoil."""
     copy = tmp_path / "data"
     shutil.copytree(traded, copy)
+    copy_ledger(traded, copy)
     return copy
 
 
 def spoil(folder: Path, file: str, *statements: str) -> None:
-    connection = sqlite3.connect(folder / file)
-    for statement in statements:
-        cursor = connection.execute(statement.replace("{entry}", ENTRY).replace("{taken}", TAKEN))
-        assert cursor.rowcount != 0, f"no row to spoil: {statement}"
-    connection.commit()
-    connection.close()
+    complete = [each.replace("{entry}", ENTRY).replace("{taken}", TAKEN) for each in statements]
+    if file == LEDGER:
+        with ledger_rows(folder) as connection:
+            counts = [connection.exec_driver_sql(each).rowcount for each in complete]
+    else:
+        with closing(sqlite3.connect(folder / file)) as database, database:
+            counts = [database.execute(each).rowcount for each in complete]
+    assert all(count != 0 for count in counts), f"no row to spoil: {statements}"
 
 
 def audited(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, str]]:
     """The exit status, and each line by its invariant."""
     capsys.readouterr()
-    status = main(["--data-dir", str(folder)], {"PATH": "/usr/bin"})
+    environ = {"PATH": "/usr/bin", **ledger_environment(folder)}
+    status = main(["--data-dir", str(folder)], environ)
     lines = capsys.readouterr().out.splitlines()
     return status, {line.split()[0]: line for line in lines}
 
@@ -115,14 +123,13 @@ def test_a_row_made_wrong_is_a_breach_of_its_invariant(
 
 def rewritten(folder: Path, old: str, new: str) -> None:
     """Change what the decisions were made on."""
-    connection = sqlite3.connect(folder / LEDGER)
-    count = connection.execute(
-        "update allocations set basis = replace(basis, ?, ?) where instr(basis, ?)",
-        (old, new, old),
-    ).rowcount
+    holds = allocations.c.basis.contains(old, autoescape=True)
+    change = update(allocations).where(holds)
+    with ledger_rows(folder) as connection:
+        count = connection.execute(
+            change.values(basis=func.replace(allocations.c.basis, old, new))
+        ).rowcount
     assert count > 0, f"no basis holds {old}"
-    connection.commit()
-    connection.close()
 
 
 @pytest.mark.parametrize(
@@ -154,9 +161,9 @@ def test_a_need_that_a_decision_left_out_is_a_breach_of_i8(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An earlier snapshot than was decided on: its fills were neither in it nor held as needs."""
-    connection = sqlite3.connect(folder / LEDGER)
-    (basis,) = connection.execute("select basis from allocations order by at desc").fetchone()
-    connection.close()
+    newest = select(allocations.c.basis).order_by(allocations.c.at.desc()).limit(1)
+    with ledger_rows(folder) as connection:
+        basis = connection.execute(newest).scalar_one()
     picture = json.loads(basis)["snapshot"]
     assert picture["applied_seq"] > 0
     rewritten(folder, f'"applied_seq":{picture["applied_seq"]},', '"applied_seq":0,')
@@ -169,8 +176,14 @@ def test_what_cannot_be_read_is_exit_status_2(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / EXECUTION).unlink()
-    assert main(["--data-dir", str(folder)], {}) == 2
+    assert main(["--data-dir", str(folder)], ledger_environment(folder)) == 2
     assert "execution" in capsys.readouterr().err
+
+
+@needs_ledger_file
+def test_a_folder_without_a_ledger_is_exit_status_2(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (folder / LEDGER).unlink()
     assert main(["--data-dir", str(folder)], {}) == 2
     assert "there is no ledger" in capsys.readouterr().err
@@ -180,6 +193,7 @@ def test_services_that_do_not_answer_are_exit_status_2(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     nobody = {f"SERVICES__{name}__PORT": "1" for name in ("PORTFOLIO", "EXECUTION")}
+    nobody |= ledger_environment(folder)
     assert main([], {"DATA_DIR": str(folder), "REDIS__PORT": "1", **nobody}) == 2
     assert "portfolio" in capsys.readouterr().err
 
@@ -219,6 +233,7 @@ def as_of_schema(path: Path, revision: str) -> None:
     old.rename(path)
 
 
+@needs_ledger_file
 def test_a_ledger_from_before_the_basis_was_kept_is_upgraded_and_audits_clean(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

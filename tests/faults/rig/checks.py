@@ -6,7 +6,6 @@ It stands beside the product's audit and shares no code with it.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,9 +13,8 @@ from datetime import datetime
 from decimal import Context, Decimal
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-from tests.faults.rig.ledger_view import ENDED, MICROS, reading
+from tests.faults.rig.ledger_view import ENDED, LEDGER, MICROS, Row, reading
 from tests.faults.rig.proxy import SentOrder
 
 EXACT = Context(prec=80)
@@ -24,7 +22,6 @@ ZERO = Decimal(0)
 LEGAL_LATCHES = frozenset({"operator"})
 STATE_MARGIN_S = 8.0  # a change may wait so long for the lock of a process that is frozen
 TRIES = 3
-Row = sqlite3.Row
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class Files:
         portfolio = _tables(data / "portfolio.sqlite", "account", "positions", "fills")
         execution = _tables(data / "execution.sqlite", "orders", "fills", "events", "switches")
         ledger = _tables(
-            data / "ledger.sqlite",
+            data / LEDGER,
             *("orders", "fills", "events", "transitions", "cycles", "batches"),
             *("causes", "alerts", "state_changes"),
         )
@@ -66,9 +63,9 @@ class Files:
 
 
 def _tables(path: Path, *names: str) -> dict[str, list[Row]]:
-    with reading(path) as database:
-        query = "SELECT * FROM {}"
-        return {name: database.execute(query.format(name)).fetchall() for name in names}
+    with reading(path) as ask:
+        order = " ORDER BY 1" if path.name == LEDGER else ""
+        return {name: list(ask(f"SELECT * FROM {name}{order}")) for name in names}  # noqa: S608
 
 
 def breaches(
@@ -320,10 +317,8 @@ def instant(text: str) -> float:
 
 def decisions(data: Path) -> tuple[Counter[str], int, int]:
     """Refusals by rule; cycles that decided; of these, how many where a limit bound."""
-    with reading(data / "ledger.sqlite") as database:
-        found: list[Any] = database.execute(
-            "SELECT cycle_id, stage, verdict, binding_rule FROM decisions"
-        ).fetchall()
+    with reading(data / LEDGER) as ask:
+        found = ask("SELECT cycle_id, stage, verdict, binding_rule FROM decisions")
     rules = Counter(row["binding_rule"] for row in found if row["verdict"] != "APPROVED")
     decided = {row["cycle_id"] for row in found if row["stage"] == "allocate"}
     bound = {row["cycle_id"] for row in found if row["verdict"] != "APPROVED"}

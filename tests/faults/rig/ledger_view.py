@@ -1,43 +1,82 @@
-"""What the rig reads of the three files, without a part of the product in between."""
+"""What the rig reads of the three stores, without a part of the product in between.
+
+They are SQLite files; the ledger may be a database on PostgreSQL (`tests.ledger_database`).
+"""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import psycopg
+from psycopg.rows import dict_row
+
+from tests.ledger_database import ledger_environment
+
+LEDGER = "ledger.sqlite"
+FAILURES = (sqlite3.Error, psycopg.Error)
+Row = Mapping[str, Any]
+Query = Callable[..., Sequence[Row]]
 ENDED = ("FILLED", "CANCELED", "EXPIRED", "REJECTED", "VOIDED")
 MICROS = 1_000_000
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """One state of a file. Raises sqlite3.Error."""
+def reading(path: Path) -> Iterator[Query]:
+    """Asks one state of a store: SQL with `?` and its values. Raises one of FAILURES."""
+    address = _address(path.parent) if path.name == LEDGER else None
+    with _on_postgresql(address) if address is not None else _of_file(path) as query:
+        yield query
+
+
+@contextmanager
+def _of_file(path: Path) -> Iterator[Query]:
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as database:
-        database.row_factory = sqlite3.Row
+        database.row_factory = _named
         database.execute("BEGIN")
-        yield database
+        yield lambda text, *values: database.execute(text, values).fetchall()
 
 
-def rows(path: Path, query: str, *values: Any) -> list[sqlite3.Row]:
+def _named(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> Row:
+    return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
+
+
+@contextmanager
+def _on_postgresql(address: str) -> Iterator[Query]:
+    with psycopg.connect(address, row_factory=dict_row) as database:
+        database.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        yield lambda text, *values: database.execute(
+            text.replace("?", "%s").encode(), values
+        ).fetchall()
+
+
+@cache
+def _address(folder: Path) -> str | None:
+    """Of the folder's database on PostgreSQL, when the tests were asked to run there."""
+    return ledger_environment(folder).get("DATABASE_URL")
+
+
+def rows(path: Path, query: str, *values: Any) -> Sequence[Row]:
     """The rows of one query."""
-    with reading(path) as database:
-        return database.execute(query, values).fetchall()
+    with reading(path) as ask:
+        return ask(query, *values)
 
 
 class LedgerView:
     """Questions that the rig asks while the product runs; none of them raises."""
 
     def __init__(self, data: Path) -> None:
-        self.path = data / "ledger.sqlite"
+        self.path = data / LEDGER
 
-    def _rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
+    def _rows(self, query: str, *values: Any) -> Sequence[Row]:
         try:
             return rows(self.path, query, *values)
-        except sqlite3.Error:
+        except FAILURES:
             return []
 
     def running(self) -> list[str]:
@@ -104,15 +143,16 @@ class LedgerView:
         terms = "client_order_id, status, epoch, sends, lease_until, cutoff_at, valid_until"
         query = f"SELECT {terms} FROM orders WHERE status NOT IN ({marks})"  # noqa: S608
         found = [dict(row) for row in self._rows(query, *ENDED)]
-        return f"{found}, leases {[dict(row) for row in self._rows('SELECT * FROM leases')]}"
+        leases = [dict(row) for row in self._rows("SELECT * FROM leases")]
+        return f"{found}, leases {leases}"
 
 
 def is_level(data: Path) -> bool:
     """Whether ledger and portfolio have everything that the execution service's log has."""
     try:
         head = rows(data / "execution.sqlite", "SELECT max(seq) seq FROM events")[0]["seq"] or 0
-        known = rows(data / "ledger.sqlite", "SELECT contiguous_seq seq FROM account")[0]["seq"]
+        known = rows(data / LEDGER, "SELECT contiguous_seq seq FROM account")[0]["seq"]
         applied = rows(data / "portfolio.sqlite", "SELECT applied_seq seq FROM account")[0]["seq"]
-    except sqlite3.Error:
+    except FAILURES:
         return False
     return bool(head == known == applied)

@@ -19,6 +19,7 @@ from engine import failpoints
 from tests.faults.rig.processes import Part, Supervisor
 from tests.faults.rig.proxy import Faults, Proxy
 from tests.integration.stack import free_ports
+from tests.ledger_database import ledger_environment
 
 ROOT = Path(__file__).resolve().parents[3]
 STRATEGIES = Path(__file__).parent / "strategies"
@@ -146,7 +147,8 @@ class World:
             for name, value in os.environ.items()
             if "__" not in name and not name.startswith(("REDIS", "DATABASE", "TRADING_ENGINE"))
         }
-        return {**kept, failpoints.VARIABLE: switches, "DATA_DIR": str(self.data)}
+        own = {failpoints.VARIABLE: switches, "DATA_DIR": str(self.data)}
+        return kept | own | ledger_environment(self.data)
 
     def _write(self, name: str, *, proxied: bool) -> str:
         config = {**self.config, "services": {}, "redis": {"url": self.redis_url}}
