@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL, make_url
 
 from engine.errors import LedgerUnavailable
 
+IDLE_LIMITS = 2  # busy timeouts that a silent peer is waited for
 DEFECTS = (exc.IntegrityError, exc.ProgrammingError, exc.DataError, exc.NotSupportedError)
 
 
@@ -102,11 +103,26 @@ def _sqlite(url: URL, timeout_s: float, synchronous: str) -> Engine:
 
 
 def _postgresql(url: URL, timeout_s: float) -> Engine:
+    # A host that is cut off, or a process that is frozen, in the middle of a transaction must not
+    # keep its locks: the server ends what stands idle, the client what it cannot reach any more.
     milliseconds = int(timeout_s * 1000)
-    options = f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds} -c timezone=UTC"
+    limits = {
+        "statement_timeout": milliseconds,
+        "lock_timeout": milliseconds,
+        "idle_in_transaction_session_timeout": IDLE_LIMITS * milliseconds,
+        "tcp_user_timeout": IDLE_LIMITS * milliseconds,
+        "timezone": "UTC",
+    }
     return create_engine(
         url,
-        connect_args={"options": options, "connect_timeout": max(int(timeout_s), 2)},
+        connect_args={
+            "options": " ".join(f"-c {name}={value}" for name, value in limits.items()),
+            "connect_timeout": max(int(timeout_s), 2),
+            "keepalives_idle": max(int(timeout_s), 1),
+            "keepalives_interval": max(int(timeout_s), 1),
+            "keepalives_count": IDLE_LIMITS,
+            "tcp_user_timeout": IDLE_LIMITS * milliseconds,
+        },
         pool_size=4,
         max_overflow=28,
         pool_timeout=timeout_s,

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from multiprocessing.synchronize import Barrier
+from multiprocessing.synchronize import Barrier, Event
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, select, text
 
 from engine.domain.cycle import CycleStatus
 from engine.domain.model import Order, OrderStatus
+from engine.errors import LedgerUnavailable
 from engine.ledger.audit import audit
-from engine.ledger.connections import ledger_url
-from engine.ledger.ledger import open_ledger
+from engine.ledger.connections import Connections, ledger_url
+from engine.ledger.ledger import SqlLedger, open_ledger
+from engine.ledger.schema import account
 from engine.settings import LedgerSettings, Settings
 from tests.ledger_world import LEASE_S, World, answer, entry, fill_event, ref, sqlite_settings
 
@@ -153,3 +157,43 @@ def test_one_of_many_takers_gets_a_lease(world: World) -> None:
 
     got = race(world, *(taker(str(n)) for n in range(RACERS)))
     assert sorted(got) == [False] * (RACERS - 1) + [True]
+
+
+def _hold(url: str, timeout_s: float, holding: Event) -> None:
+    connections = Connections(ledger_url(url), timeout_s)
+    with connections.write() as connection:
+        connection.execute(select(account).with_for_update())
+        holding.set()
+        time.sleep(60)
+
+
+def test_a_frozen_process_does_not_keep_its_locks_on_postgresql() -> None:
+    """As a host that is cut off in the middle of a transaction."""
+    timeout_s = 1.0
+    with _postgresql() as settings:
+        url = settings.ledger.url
+        limited = Settings(ledger=LedgerSettings(url=url, busy_timeout_s=timeout_s))
+        ledger = open_ledger(limited)
+        context = multiprocessing.get_context("spawn")
+        holding = context.Event()
+        child = context.Process(target=_hold, args=(url, timeout_s, holding))
+        child.start()
+        try:
+            assert holding.wait(30)
+            assert child.pid is not None
+            os.kill(child.pid, signal.SIGSTOP)
+            assert not _opens(ledger)
+            give_up_at = time.monotonic() + 20
+            while not _opens(ledger):
+                assert time.monotonic() < give_up_at, "the lock is still held"
+        finally:
+            child.kill()
+            child.join(10)
+            ledger.dispose()
+
+
+def _opens(ledger: SqlLedger) -> bool:
+    try:
+        return World(ledger).open("request|after") is not None
+    except LedgerUnavailable:
+        return False
