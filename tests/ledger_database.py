@@ -32,14 +32,17 @@ needs_ledger_file = pytest.mark.skipif(
 
 def ledger_environment(folder: Path) -> dict[str, str]:
     """`DATABASE_URL` of the folder's own database, made on first use; nothing for SQLite."""
-    if not on_postgresql():
-        return {}
+    return {"DATABASE_URL": database_of(folder)} if on_postgresql() else {}
+
+
+def database_of(folder: Path) -> str:
+    """The address of a folder's own database on TEST_POSTGRES_URL's server, made on first use."""
     name = _name(folder)
     with _server() as connection:
         known = text("select 1 from pg_database where datname = :name")
         if connection.execute(known, {"name": name}).one_or_none() is None:
             connection.execute(text(f'create database "{name}"'))
-    return {"DATABASE_URL": _address(name)}
+    return _address(name)
 
 
 def copy_ledger(folder: Path, copy: Path) -> None:
