@@ -7,7 +7,6 @@ after the other instead of by workers.
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -32,7 +31,7 @@ from services.monitoring.app import create_app as monitoring_app
 from services.portfolio.app import create_app as portfolio_app
 from services.strategy.app import create_app as strategy_app
 from tests.integration.stack import free_ports
-from tests.ledger_database import ledger_environment
+from tests.ledger_database import copy_ledger, drop_ledger, ledger_environment
 from web import RunningServer, serve
 
 APPS = {
@@ -145,18 +144,19 @@ class Deployment:
         self.ledger.dispose()
 
     def save_ledger(self, copy: Path) -> None:
-        """Keep a copy of the ledger as an operator's backup has it."""
+        """Keep a copy of the ledger in another folder, as an operator's backup has it."""
         self.end()
-        copy.write_bytes(self.ledger_file.read_bytes())
+        copy_ledger(self.folder, copy)
         self.begin()
 
     def replace_ledger(self, copy: Path | None) -> None:
         """Restore the copy, or lose the ledger altogether."""
         self.end()
-        for leftover in self.folder.glob(f"{FILE_NAME}*"):
-            leftover.unlink()
-        if copy is not None:
-            shutil.copy(copy, self.ledger_file)
+        if copy is None:
+            drop_ledger(self.folder)
+            ledger_environment(self.folder)
+        else:
+            copy_ledger(copy, self.folder)
         self.begin()
 
     def open(self, key: str | None = None) -> CyclePlan | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from sqlalchemy.engine import make_url
 
 from engine.ledger.connections import ledger_url
 from engine.ledger.ledger import FILE_NAME
+from engine.settings import LedgerSettings, Settings
 
 
 def on_postgresql() -> bool:
@@ -45,12 +47,31 @@ def database_of(folder: Path) -> str:
     return _address(name)
 
 
+def ledger_settings(folder: Path) -> Settings:
+    """Defaults, with the folder's data and ledger."""
+    url = ledger_environment(folder).get("DATABASE_URL", "")
+    return Settings(data_dir=str(folder), ledger=LedgerSettings(url=url))
+
+
 def copy_ledger(folder: Path, copy: Path) -> None:
-    """Give a copy of a folder a copy of its ledger; a file was copied with the folder."""
+    """Give another folder a copy of a folder's ledger in the place of its own; nobody uses them."""
+    drop_ledger(copy)
     if on_postgresql():
         with _server() as connection:
             command = f'create database "{_name(copy)}" template "{_name(folder)}"'
             connection.execute(text(command))
+    else:
+        copy.mkdir(exist_ok=True)
+        shutil.copy(folder / FILE_NAME, copy / FILE_NAME)
+
+
+def drop_ledger(folder: Path) -> None:
+    """Lose a folder's ledger, if it has one."""
+    if on_postgresql():
+        with _server() as connection:
+            connection.execute(text(f'drop database if exists "{_name(folder)}" with (force)'))
+    for leftover in folder.glob(f"{FILE_NAME}*"):
+        leftover.unlink()
 
 
 @contextmanager

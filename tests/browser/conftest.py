@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.ledger.ledger import FILE_NAME, open_ledger
+from engine.ledger.ledger import open_ledger
 from engine.settings import Settings
 from tests.browser.page_world import Shown, shown
+from tests.ledger_database import copy_ledger, ledger_settings
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -79,23 +80,23 @@ def browser() -> Iterator[sync_api.Browser]:
 def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a ledger that was just created."""
     folder = tmp_path_factory.mktemp("ledger")
-    open_ledger(Settings(data_dir=str(folder))).dispose()
+    open_ledger(ledger_settings(folder)).dispose()
     return folder
 
 
 @pytest.fixture
 def settings(empty_ledger: Path, tmp_path: Path) -> Settings:
     """Settings with a data_dir of their own, which holds an empty ledger."""
-    shutil.copy(empty_ledger / FILE_NAME, tmp_path / FILE_NAME)
-    return Settings(data_dir=str(tmp_path))
+    copy_ledger(empty_ledger, tmp_path)
+    return ledger_settings(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def full(empty_ledger: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     """An engine with 1,000 cycles, 5,000 orders and 500 positions, for tests that only look."""
     folder = tmp_path_factory.mktemp("full")
-    shutil.copy(empty_ledger / FILE_NAME, folder / FILE_NAME)
-    with shown(Settings(data_dir=str(folder)), filled=True) as made:
+    copy_ledger(empty_ledger, folder)
+    with shown(ledger_settings(folder), filled=True) as made:
         yield made
 
 

@@ -31,6 +31,7 @@ from tests.control_fakes import FakeDispatcher, FakeReconcile, FakeSchedule, Ste
 from tests.degraded.faulty_front import Front
 from tests.faulty_server import Asked
 from tests.integration.stack import free_ports
+from tests.ledger_database import copy_ledger
 
 SERVICES = ("market_data", "strategy", "portfolio", "execution", "monitoring")
 TRADES = 3
@@ -249,6 +250,7 @@ def prepare(folder: Path, redis_url: str) -> None:
 def guarded(base: Path, folder: Path, redis_url: str, **environ: str) -> Iterator[Guarded]:
     """A deployment that goes on from the prepared files."""
     shutil.copytree(base, folder, dirs_exist_ok=True)
+    copy_ledger(base, folder)
     world = Guarded(folder, redis_url, {"RISK__MAX_OPEN_POSITIONS": str(2 * TRADES), **environ})
     try:
         world.freshen()

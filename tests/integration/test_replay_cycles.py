@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 
 from replay.__main__ import Replayed, main
 from tests.integration.stack import Stack, running
+from tests.ledger_database import copy_ledger, ledger_environment, ledger_rows, on_postgresql
 from tests.replays import START_MS, replayed, waves, write
 
 CANDLES = 60
@@ -122,8 +122,21 @@ def ran(folder: Path, path: Path, currency: str, count: int) -> Ran:
 
 def decided_again(cycles: Ran, cycle_id: str, folder: Path | None = None) -> int:
     """The exit status of `./dev replay --cycle`, in the environment of the cycles."""
-    data = cycles.folder / "data" if folder is None else folder
-    return main(["--cycle", cycle_id, "--data-dir", str(data)], cycles.environ)
+    data, own = (cycles.folder / "data", cycles.folder) if folder is None else (folder, folder)
+    environ = cycles.environ | ledger_environment(own)
+    return main(["--cycle", cycle_id, "--data-dir", str(data)], environ)
+
+
+def spoiled(cycles: Ran, folder: Path, change: str) -> str:
+    """Another folder with a changed copy of the ledger; the id of the first cycle that bought."""
+    shutil.copytree(cycles.folder / "data", folder, dirs_exist_ok=True)
+    if on_postgresql():
+        copy_ledger(cycles.folder, folder)
+    with ledger_rows(folder) as connection:
+        bought = "select cycle_id from orders where side = 'buy' order by number limit 1"
+        cycle_id = connection.exec_driver_sql(bought).scalar_one()
+        connection.exec_driver_sql(change)
+    return str(cycle_id)
 
 
 @pytest.fixture(scope="module")
@@ -168,12 +181,7 @@ def test_a_cycle_decided_again_from_what_was_kept_decides_the_same(
 def test_another_decision_is_told_in_a_line(
     cycles: Ran, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str, told: str
 ) -> None:
-    shutil.copytree(cycles.folder / "data", tmp_path, dirs_exist_ok=True)
-    ledger = sqlite3.connect(tmp_path / "ledger.sqlite")
-    (cycle_id,) = ledger.execute("select cycle_id from orders where side = 'buy'").fetchone()
-    ledger.execute(change)
-    ledger.commit()
-    ledger.close()
+    cycle_id = spoiled(cycles, tmp_path, change)
     assert decided_again(cycles, cycle_id, tmp_path) == 1
     assert told in capsys.readouterr().out
 
@@ -181,11 +189,7 @@ def test_another_decision_is_told_in_a_line(
 def test_what_was_decided_on_must_be_there(
     cycles: Ran, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.copytree(cycles.folder / "data", tmp_path, dirs_exist_ok=True)
-    ledger = sqlite3.connect(tmp_path / "ledger.sqlite")
-    ledger.execute("delete from candle_blocks")
-    ledger.commit()
-    ledger.close()
+    spoiled(cycles, tmp_path, "delete from candle_blocks")
     assert decided_again(cycles, "last", tmp_path) == 2
     assert decided_again(cycles, "20200101T000000Z-nothing", tmp_path) == 2
     assert main(["--cycle", "last", "--data-dir", str(tmp_path / "none")], {}) == 2

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from engine.ledger.ledger import FILE_NAME, open_ledger
+from engine.ledger.ledger import open_ledger
 from engine.settings import Settings
 from tests.control_fakes import Bench, make_bench
+from tests.ledger_database import copy_ledger, ledger_settings
 
 
 @pytest.fixture(scope="session")
 def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a ledger that was just created."""
     folder = tmp_path_factory.mktemp("ledger")
-    open_ledger(Settings(data_dir=str(folder))).dispose()
+    open_ledger(ledger_settings(folder)).dispose()
     return folder
 
 
 @pytest.fixture
 def settings(empty_ledger: Path, tmp_path: Path) -> Settings:
     """Settings with a data_dir of their own, which holds an empty ledger."""
-    shutil.copy(empty_ledger / FILE_NAME, tmp_path / FILE_NAME)
-    return Settings(data_dir=str(tmp_path))
+    copy_ledger(empty_ledger, tmp_path)
+    return ledger_settings(tmp_path)
 
 
 @pytest.fixture
