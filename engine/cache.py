@@ -14,19 +14,17 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-import numpy as np
 import redis
 
 from engine.domain.messages import SymbolList
 from engine.domain.model import Candles, Quote
+from engine.domain.packed_candles import packed, unpacked
 from engine.redis_link import RedisAway, RedisLink
 
 T = TypeVar("T")
 SIGNATURE_BYTES = 32
-CANDLE_BYTES = 48
 KEYS_PER_CALL = 100
 _FORMAT = b"C1"
-_COLUMNS = 6
 _SAVED_AT = struct.Struct("<d")
 _NEWEST = struct.Struct("<q")
 
@@ -188,16 +186,14 @@ def _decoded(payload: bytes | None, kind: type[T]) -> T | None:
 
 
 def _packed(candles: Candles) -> bytes:
-    """Two bytes of format, then the six columns one after another, little-endian, 8 bytes each."""
-    times = np.ascontiguousarray(candles.time, dtype="<i8").tobytes()
-    prices = (np.ascontiguousarray(column, dtype="<f8").tobytes() for column in candles.prices())
-    return b"".join((_FORMAT, times, *prices))
+    """Two bytes of format, then the columns."""
+    return _FORMAT + packed(candles)
 
 
 def _unpacked(payload: bytes) -> Candles | None:
-    body = payload[len(_FORMAT) :]
-    if not payload.startswith(_FORMAT) or len(body) % CANDLE_BYTES:
+    if not payload.startswith(_FORMAT):
         return None
-    count = len(body) // CANDLE_BYTES
-    prices = np.frombuffer(body, dtype="<f8").reshape(_COLUMNS, count)
-    return Candles(np.frombuffer(body, dtype="<i8", count=count), *prices[1:])
+    try:
+        return unpacked(payload[len(_FORMAT) :])
+    except ValueError:
+        return None

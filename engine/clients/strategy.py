@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from engine.clients.answers import decoder_of, shortened
 from engine.clients.transport import Transport
 from engine.clients.wire import encode
 from engine.domain.messages import EvaluateAnswer, StrategyChoice
 from engine.domain.model import Action, Candles, Position, Signal
+from engine.domain.packed_candles import packed_text
 
 _decode = decoder_of(EvaluateAnswer)
 
 
 class HttpStrategyEngine:
-    """Port StrategyEngine. Anything wrong in an answer discards the whole answer."""
+    """Port StrategyEngine. Anything wrong in an answer discards the whole answer.
+
+    Candles leave as lists until the service says that it takes them packed, and again as lists
+    after every call that failed: another service may stand there now.
+    """
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        self._packs = False
 
     def evaluate(
         self,
@@ -32,18 +39,14 @@ class HttpStrategyEngine:
         BadPayload: another `input_id`, a symbol or strategy that was not asked about, a
         confidence outside 0 to 1, a price that is not positive, a candle that was not sent yet.
         """
-        body = encode(
-            {
-                "timeframe": timeframe,
-                "strategies": strategies,
-                "market_data": {name: vars(candles) for name, candles in market_data.items()},
-                "positions": {
-                    held.symbol: {"quantity": held.quantity, "average_price": held.average_price}
-                    for held in positions
-                },
-                "input_id": input_id,
-            }
-        )
+        packs, self._packs = self._packs, False
+        body = {
+            "timeframe": timeframe,
+            "strategies": strategies,
+            "market_data": _series(market_data, packs=packs),
+            "positions": _holdings(positions),
+            "input_id": input_id,
+        }
         newest = {
             name: int(candles.time[-1]) if len(candles) else None
             for name, candles in market_data.items()
@@ -54,15 +57,31 @@ class HttpStrategyEngine:
             answer = _decode(data)
             if answer.input_id != input_id:
                 raise ValueError(f"answer to input {shortened(answer.input_id)!r}")
+            if packs and not answer.takes_packed:
+                raise ValueError("it takes packed candles no more")
             for signal in answer.signals:
                 _require_possible(signal, asked, newest)
             return answer
 
         answer = self._transport.fetch(
-            "POST", "/evaluate", body=body, decode=decode, idempotent=True
+            "POST", "/evaluate", body=encode(body), decode=decode, idempotent=True
         )
+        self._packs = answer.takes_packed
         errors = {name: shortened(text) for name, text in answer.errors.items() if name in newest}
         return EvaluateAnswer(input_id=input_id, signals=answer.signals, errors=errors)
+
+
+def _series(market_data: dict[str, Candles], *, packs: bool) -> dict[str, object]:
+    if packs:
+        return {name: packed_text(candles) for name, candles in market_data.items()}
+    return {name: vars(candles) for name, candles in market_data.items()}
+
+
+def _holdings(positions: Sequence[Position]) -> dict[str, dict[str, Decimal]]:
+    return {
+        held.symbol: {"quantity": held.quantity, "average_price": held.average_price}
+        for held in positions
+    }
 
 
 def _require_possible(signal: Signal, asked: set[str], newest: dict[str, int | None]) -> None:

@@ -62,11 +62,15 @@ class StrategyChoice(Value, frozen=True, kw_only=True):
 
 
 class EvaluateAnswer(Value, frozen=True, kw_only=True):
-    """`POST /evaluate`: signals, and a text for each symbol that could not be judged."""
+    """`POST /evaluate`: signals, and a text for each symbol that could not be judged.
+
+    `takes_packed`: the service reads candles packed (`packed_candles`) as well as in lists.
+    """
 
     input_id: str
     signals: tuple[Signal, ...]
     errors: dict[str, str] = {}
+    takes_packed: bool = False
 
 
 class Fence(Value, frozen=True, kw_only=True):

@@ -40,7 +40,10 @@ class Held(Request, frozen=True, kw_only=True):
 
 
 class EvaluateRequest(Request, frozen=True, kw_only=True):
-    """Candles as columns by symbol (read one symbol at a time: a bad one costs only itself)."""
+    """Candles by symbol, each as columns or packed: base64 of six columns of 8 bytes a value.
+
+    They are read one symbol at a time: a bad one costs only itself.
+    """
 
     timeframe: str
     strategies: Annotated[list[Choice], msgspec.Meta(max_length=MAX_STRATEGIES)]
@@ -81,11 +84,15 @@ class SignalText(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EvaluateAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Signals other than hold; a text for each symbol that could not be judged."""
+    """Signals other than hold; a text for each symbol that could not be judged.
+
+    `takes_packed` says that the next request may send candles packed.
+    """
 
     input_id: str
     signals: list[SignalText]
     errors: dict[str, str]
+    takes_packed: bool = True
 
 
 class ParameterDescription(msgspec.Struct, frozen=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -16,9 +18,8 @@ from engine.domain.model import (
     Candles,
     Position,
 )
-from engine.errors import (
-    BadPayload,
-)
+from engine.domain.packed_candles import unpacked
+from engine.errors import BadPayload, ServiceError
 from tests.clients_kit import make_transport
 from tests.faulty_server import (
     FaultyServer,
@@ -52,17 +53,21 @@ SIGNAL: dict[str, Any] = {
 }
 
 
-def evaluated(*signals: dict[str, Any], input_id: str = "in-1") -> Reply:
-    return answer({"input_id": input_id, "signals": signals, "errors": {"BTC/USD": "x", "Z": "y"}})
+def evaluated(*signals: dict[str, Any], input_id: str = "in-1", **more: Any) -> Reply:
+    errors = {"BTC/USD": "x", "Z": "y"}
+    return answer({"input_id": input_id, "signals": signals, "errors": errors, **more})
 
 
 class TestStrategyEngine:
     """Port StrategyEngine."""
 
-    def ask(self, server: FaultyServer) -> Any:
+    def asker(self, server: FaultyServer) -> Callable[[], Any]:
         client = HttpStrategyEngine(make_transport(server.url, service="strategy"))
         choice = StrategyChoice(id="sma", name="sma_cross", parameters={"fast": 2})
-        return client.evaluate("1h", [choice], {"BTC/USD": CANDLES}, [POSITION], "in-1")
+        return lambda: client.evaluate("1h", [choice], {"BTC/USD": CANDLES}, [POSITION], "in-1")
+
+    def ask(self, server: FaultyServer) -> Any:
+        return self.asker(server)()
 
     def test_columns_and_decimal_text_go_out_and_signals_come_back(self) -> None:
         with FaultyServer(evaluated(SIGNAL)) as server:
@@ -82,6 +87,33 @@ class TestStrategyEngine:
         }
         assert found.signals[0].action is Action.BUY
         assert found.errors == {"BTC/USD": "x"}
+
+    def test_candles_leave_packed_once_the_service_said_that_it_takes_them(self) -> None:
+        with FaultyServer(evaluated(SIGNAL, takes_packed=True)) as server:
+            ask = self.asker(server)
+            ask()
+            ask()
+            sent = [each.json()["market_data"]["BTC/USD"] for each in server.asked]
+        assert isinstance(sent[0], dict)
+        read = unpacked(base64.b64decode(sent[1]))
+        assert read.columns() == CANDLES.columns()
+
+    @pytest.mark.parametrize(
+        "then",
+        [evaluated(SIGNAL), Reply(status=422, body=b"{}")],
+        ids=["without the word", "refused"],
+    )
+    def test_after_a_call_that_failed_candles_leave_as_lists(self, then: Reply) -> None:
+        """Another service may stand there now, one that takes only what the contract asks for."""
+        takes = evaluated(SIGNAL, takes_packed=True)
+        with FaultyServer((takes, then, takes)) as server:
+            ask = self.asker(server)
+            ask()
+            with pytest.raises(ServiceError):
+                ask()
+            ask()
+            sent = [each.json()["market_data"]["BTC/USD"] for each in server.asked]
+        assert [type(each) for each in sent] == [dict, str, dict]
 
     @pytest.mark.parametrize(
         "change",

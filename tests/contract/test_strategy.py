@@ -13,6 +13,7 @@ import talib
 from flask.testing import FlaskClient
 
 from engine.domain.model import Candles
+from engine.domain.packed_candles import packed_text
 from engine.settings import Settings
 from services.strategy.app import create_app
 from services.strategy.strategies import BUILT_IN
@@ -238,6 +239,36 @@ def test_disordered_candles_are_never_judged(client: FlaskClient) -> None:
     bad["time"][3:5] = reversed(bad["time"][3:5])
     answer = ask(client, market_data={"BAD/USD": bad})
     assert (answer["signals"], list(answer["errors"])) == ([], ["BAD/USD"])
+
+
+def test_packed_candles_are_judged_as_lists_are(client: FlaskClient) -> None:
+    walks = {f"S{end}/USD": _first(wandering(1), end) for end in range(100, 301)}
+    listed = ask(client, market_data={name: columns(walk) for name, walk in walks.items()})
+    packed = ask(client, market_data={name: packed_text(walk) for name, walk in walks.items()})
+    assert packed == listed
+    assert listed["takes_packed"]
+    assert listed["signals"]
+
+
+@pytest.mark.parametrize(
+    "change", [("close", np.nan), ("high", np.inf), ("low", 0.0), ("volume", np.nan), ("time", 0)]
+)
+def test_packed_candles_are_never_trusted_more_than_lists(
+    client: FlaskClient, change: tuple[str, float]
+) -> None:
+    column, value = change
+    bad = wandering(1)
+    getattr(bad, column)[3] = value
+    answer = ask(client, market_data={"BAD/USD": packed_text(bad)})
+    assert (answer["signals"], list(answer["errors"])) == ([], ["BAD/USD"])
+
+
+@pytest.mark.parametrize("text", ["", "AAAA", "no base64 at all!", "QUJD" * 13])
+def test_text_that_is_no_packed_candles_costs_only_its_symbol(
+    client: FlaskClient, text: str
+) -> None:
+    market = {"BAD/USD": text, "GOOD/USD": columns(wandering(1))}
+    assert set(ask(client, market_data=market)["errors"]) == {"BAD/USD"}
 
 
 def test_an_unknown_field_is_refused_by_name(client: FlaskClient) -> None:
