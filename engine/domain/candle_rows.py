@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,9 +42,39 @@ def unpacked(blocks: Iterable[bytes]) -> Rows:
     return np.frombuffer(b"".join(blocks), dtype=ROW)
 
 
+class Digests(NamedTuple):
+    """What identifies a window, and the window without its newest and without its oldest row."""
+
+    whole: str
+    but_newest: str
+    but_oldest: str
+
+
 def digest(rows: Rows) -> str:
     """Identifies rows."""
-    return hashlib.blake2b(rows.tobytes(), digest_size=DIGEST_BYTES).hexdigest()
+    return _hash(rows.tobytes()).hexdigest()
+
+
+def digests(rows: Rows) -> Digests:
+    """Identify a window of at least one row, so that the next one is known to go on from it."""
+    data = rows.tobytes()
+    whole = _hash(data[: -ROW.itemsize])
+    but_newest = whole.hexdigest()
+    whole.update(data[-ROW.itemsize :])
+    return Digests(whole.hexdigest(), but_newest, _hash(data[ROW.itemsize :]).hexdigest())
+
+
+def _hash(data: bytes) -> hashlib.blake2b:
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES)
+
+
+def newest_block(rows: Rows, timeframe_s: int) -> tuple[int, Rows] | None:
+    """Number and rows of the newest row's block; None where rows begin after its first moment."""
+    block = block_number(int(rows["time"][-1]), timeframe_s)
+    begins = block * BLOCK_CANDLES * timeframe_s * MILLISECONDS
+    if int(rows["time"][0]) > begins:
+        return None
+    return block, rows[np.searchsorted(rows["time"], begins) :]
 
 
 def block_numbers(rows: Rows, timeframe_s: int) -> NDArray[np.int64]:

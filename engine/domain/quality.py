@@ -142,14 +142,15 @@ def unsuspicious(candles: Candles, *, timeframe_s: int, limits: QualityLimits) -
     A series of such candles alone has no fault but those that depend on now or on its length.
     """
     rows = candles
-    *prices, volume = rows.prices()
+    # Candles without volume may be frozen ones.
+    has_volume = np.greater_equal if limits.frozen_candles <= 0 else np.greater
     with np.errstate(all="ignore"):
-        good: NDArray[np.bool_] = np.all(np.isfinite(np.vstack(rows.prices())), axis=0)
-        good &= np.all(np.vstack(prices) > 0, axis=0)
-        # Candles without volume may be frozen ones.
-        good &= (volume > 0) | ((volume == 0) & (limits.frozen_candles <= 0))
-        good &= rows.high >= np.maximum(rows.open, rows.close)
+        # Nothing compares with NaN, and what lies between two finite prices is one.
+        good: NDArray[np.bool_] = rows.low > 0
         good &= rows.low <= np.minimum(rows.open, rows.close)
+        good &= rows.high >= np.maximum(rows.open, rows.close)
+        good &= rows.high < np.inf
+        good &= has_volume(rows.volume, 0) & (rows.volume < np.inf)
         moved = np.abs(np.diff(rows.close) / rows.close[:-1]) <= limits.max_spike
     steps, length = np.diff(rows.time), timeframe_s * MILLISECONDS
     if len(rows) and (rows.time[-1] - rows.time[0]) // length + 1 - len(rows) <= limits.max_gaps:

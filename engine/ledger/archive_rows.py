@@ -7,14 +7,14 @@ edition of its symbol, so that cycles before it still find theirs.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from sqlalchemy import BindParameter, Connection, and_, bindparam, select
 
 from engine.domain import candle_rows
-from engine.domain.candle_rows import Rows
+from engine.domain.candle_rows import Digests, Rows
 from engine.domain.cycle import BatchRef, Stage
 from engine.domain.kept_inputs import (
     AllocationRecord,
@@ -76,22 +76,13 @@ class ArchiveRows:
         self, timeframe: str, timeframe_s: int, candles: Mapping[str, Candles]
     ) -> tuple[Window, ...]:
         """Keep windows of closed candles, of each what is not kept yet; by symbol."""
-        series = {symbol: candle_rows.rows_of(candles[symbol]) for symbol in sorted(candles)}
-        digests = {symbol: candle_rows.digest(rows) for symbol, rows in series.items()}
-        if not series:
+        windows = {symbol: candle_rows.rows_of(candles[symbol]) for symbol in sorted(candles)}
+        if not windows:
             return ()
-        with self._connections.read() as connection:
-            known = _known(connection, timeframe, list(series))
-        changed = [
-            symbol
-            for symbol in series
-            if symbol not in known or known[symbol].digest != digests[symbol]
-        ]
-        editions = {symbol: int(row.edition) for symbol, row in known.items()}
-        if changed:
-            grown = {symbol: series[symbol] for symbol in changed}
-            with self._connections.write(durable=False) as connection:
-                editions |= _grow(connection, timeframe, timeframe_s, grown, digests)
+        digests = {symbol: candle_rows.digests(rows) for symbol, rows in windows.items()}
+        with self._connections.write(durable=False) as connection:
+            growth = _Growth(connection, timeframe, timeframe_s, digests)
+            editions = growth.take(windows)
         return tuple(
             Window(
                 symbol=symbol,
@@ -99,9 +90,9 @@ class ArchiveRows:
                 first=int(rows["time"][0]),
                 last=int(rows["time"][-1]),
                 count=len(rows),
-                digest=digests[symbol],
+                digest=digests[symbol].whole,
             )
-            for symbol, rows in series.items()
+            for symbol, rows in windows.items()
         )
 
     def candles(self, timeframe: str, timeframe_s: int, window: Window) -> Candles:
@@ -184,46 +175,85 @@ def _span(
     return candle_rows.between(candle_rows.unpacked(map(bytes, blocks)), first, last)
 
 
-def _grow(
-    connection: Connection,
-    timeframe: str,
-    timeframe_s: int,
-    windows: Mapping[str, Rows],
-    digests: Mapping[str, str],
-) -> dict[str, int]:
-    """Write what is new of each window; the edition that it is kept in, by symbol."""
-    names = list(windows)
-    locked = connection.execute(LOCKED_SERIES, {"timeframe": timeframe, "names": names})
-    known = {row.symbol: row for row in locked}
-    kept = _kept_rows(connection, timeframe, timeframe_s, windows)
-    editions: dict[str, int] = {}
-    blocks: list[dict[str, Any]] = []
-    series: list[dict[str, Any]] = []
-    for symbol, rows in windows.items():
-        edition = int(known[symbol].edition) if symbol in known else 0
-        before = kept.get(symbol, rows[:0])
-        if not candle_rows.extends(rows, before):
-            edition, before = edition + 1, rows[:0]
-        editions[symbol] = edition
-        whole = candle_rows.joined(before, rows)
-        key = {"symbol": symbol, "timeframe": timeframe, "edition": edition}
-        for block, part in candle_rows.changed_blocks(whole, len(before), timeframe_s):
+class _Growth:
+    """What is new of windows, written under the lock of their series."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        timeframe: str,
+        timeframe_s: int,
+        digests: Mapping[str, Digests],
+    ) -> None:
+        self._connection = connection
+        self._timeframe = timeframe
+        self._timeframe_s = timeframe_s
+        self._digests = digests
+        self._blocks: list[dict[str, Any]] = []
+        self._series: list[dict[str, Any]] = []
+
+    def take(self, windows: Mapping[str, Rows]) -> dict[str, int]:
+        """Write what is not kept yet; the edition that each window is kept in, by symbol."""
+        asked = {"timeframe": self._timeframe, "names": list(windows)}
+        known = {row.symbol: row for row in self._connection.execute(LOCKED_SERIES, asked)}
+        editions = {symbol: int(row.edition) for symbol, row in known.items()}
+        others: dict[str, Rows] = {}
+        for symbol, rows in windows.items():
+            before = known.get(symbol)
+            if before is not None and before.digest == self._digests[symbol].whole:
+                continue
+            block = self._next(before, symbol, rows)
+            if block is None:
+                others[symbol] = rows
+            else:
+                self._add(symbol, editions[symbol], rows, [block])
+        editions |= dict(self._compared(others, editions))
+        keys = ("symbol", "timeframe", "edition", "block")
+        upsert_all(self._connection, candle_blocks, self._blocks, *keys)
+        upsert_all(self._connection, candle_series, self._series, "symbol", "timeframe")
+        return editions
+
+    def _next(self, before: AnyRow | None, symbol: str, rows: Rows) -> tuple[int, Rows] | None:
+        """The one block that changes where one candle came after the window that is kept."""
+        if before is None or len(rows) == 1 or before.newest != int(rows["time"][-2]):
+            return None
+        if self._digests[symbol].but_newest not in {before.digest, before.tail_digest}:
+            return None
+        return candle_rows.newest_block(rows, self._timeframe_s)
+
+    def _compared(
+        self, windows: Mapping[str, Rows], editions: Mapping[str, int]
+    ) -> Iterator[tuple[str, int]]:
+        """Row by row with what is kept; a past that differs begins a new edition."""
+        kept = self._kept(windows) if windows else {}
+        for symbol, rows in windows.items():
+            edition, before = editions.get(symbol, 0), kept.get(symbol, rows[:0])
+            if not candle_rows.extends(rows, before):
+                edition, before = edition + 1, rows[:0]
+            whole = candle_rows.joined(before, rows)
+            changed = candle_rows.changed_blocks(whole, len(before), self._timeframe_s)
+            self._add(symbol, edition, whole, changed)
+            yield symbol, edition
+
+    def _add(
+        self, symbol: str, edition: int, rows: Rows, blocks: Iterable[tuple[int, Rows]]
+    ) -> None:
+        key = {"symbol": symbol, "timeframe": self._timeframe, "edition": edition}
+        for block, part in blocks:
             data = {"newest": int(part["time"][-1]), "data": part.tobytes()}
-            blocks.append({**key, "block": block, **data})
-        series.append({**key, "newest": int(whole["time"][-1]), "digest": digests[symbol]})
-    upsert_all(connection, candle_blocks, blocks, "symbol", "timeframe", "edition", "block")
-    upsert_all(connection, candle_series, series, "symbol", "timeframe")
-    return editions
+            self._blocks.append({**key, "block": block, **data})
+        marks = self._digests[symbol]
+        newest = {"newest": int(rows["time"][-1])}
+        self._series.append(
+            {**key, **newest, "digest": marks.whole, "tail_digest": marks.but_oldest}
+        )
 
-
-def _kept_rows(
-    connection: Connection, timeframe: str, timeframe_s: int, windows: Mapping[str, Rows]
-) -> dict[str, Rows]:
-    """Of each symbol's newest edition the blocks from the windows' first one on."""
-    first = min(int(rows["time"][0]) for rows in windows.values())
-    begin = candle_rows.block_number(first, timeframe_s)
-    asked = {"timeframe": timeframe, "names": list(windows), "begin": begin}
-    blocks: dict[str, list[bytes]] = {}
-    for row in connection.execute(KEPT_BLOCKS, asked):
-        blocks.setdefault(row.symbol, []).append(bytes(row.data))
-    return {symbol: candle_rows.unpacked(parts) for symbol, parts in blocks.items()}
+    def _kept(self, windows: Mapping[str, Rows]) -> dict[str, Rows]:
+        """Of each symbol's newest edition the blocks from the windows' first one on."""
+        first = min(int(rows["time"][0]) for rows in windows.values())
+        begin = candle_rows.block_number(first, self._timeframe_s)
+        asked = {"timeframe": self._timeframe, "names": list(windows), "begin": begin}
+        blocks: dict[str, list[bytes]] = {}
+        for row in self._connection.execute(KEPT_BLOCKS, asked):
+            blocks.setdefault(row.symbol, []).append(bytes(row.data))
+        return {symbol: candle_rows.unpacked(parts) for symbol, parts in blocks.items()}

@@ -26,7 +26,7 @@ from engine.domain.cycle import CycleStatus, OutcomeStatus, Stage, Trigger
 from engine.domain.model import OrderStatus, Side, TradingState, Verdict
 from engine.ledger.column_types import DecimalText, EnumText, MicrosUTC
 
-SCHEMA_REVISION = "0006"
+SCHEMA_REVISION = "0007"
 OPEN_ORDER = "status in ('RESERVED', 'SENDING', 'UNKNOWN', 'ACCEPTED', 'PARTIAL')"
 
 metadata = MetaData()

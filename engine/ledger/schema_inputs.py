@@ -43,6 +43,7 @@ candle_series = Table(  # the newest window that was kept of a symbol
     Column("edition", Integer, nullable=False),
     Column("newest", BigInteger, nullable=False),
     Column("digest", Text, nullable=False),
+    Column("tail_digest", Text),  # of the window without its oldest candle
     PrimaryKeyConstraint("symbol", "timeframe"),
 )
 

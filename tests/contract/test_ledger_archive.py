@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import timedelta
 
 import msgspec
@@ -60,6 +61,39 @@ def test_a_candle_is_stored_once(ledger: SqlLedger) -> None:
     newest = keep(ledger, A=part(series, 100, 600))["A"]
     assert newest.edition == 0
     assert stored_bytes(ledger) == 600 * 48
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_windows_that_grow_shrink_and_step_back_are_all_found_again(
+    ledger: SqlLedger, seed: int
+) -> None:
+    """However a window follows the one before: by one candle, by many, longer, shorter, older."""
+    dice = random.Random(seed)  # noqa: S311 - no secret
+    series, windows, end = waves(seed, 700), [], 200
+    for _ in range(40):
+        end = min(max(end + dice.choice([1, 1, 1, 1, 0, 2, 7, -3]), 150), 700)
+        now = part(series, end - dice.choice([149, 150, 150, 150, 40]), end)
+        windows.append((now, keep(ledger, A=now)["A"]))
+    for candles, window in windows:
+        assert same(ledger.archive.candles("1h", HOUR_S, window), candles)
+
+
+@pytest.mark.parametrize("moves", [1, 2])
+@pytest.mark.parametrize("place", [0, 1, 250, 496, 497])
+def test_a_new_candle_hides_no_change_of_the_ones_before(
+    ledger: SqlLedger, moves: int, place: int
+) -> None:
+    series = waves(1, 600)
+    keep(ledger, A=part(series, 50, 549))
+    before = keep(ledger, A=part(series, 50, 550))["A"]
+    now = part(series, 50 + moves, 550 + moves)
+    close = now.close.copy()
+    close[place] += 0.01
+    changed = Candles(now.time, now.open, now.high, now.low, close, now.volume)
+    after = keep(ledger, A=changed)["A"]
+    assert (before.edition, after.edition) == (0, 1)
+    assert same(ledger.archive.candles("1h", HOUR_S, after), changed)
+    assert same(ledger.archive.candles("1h", HOUR_S, before), part(series, 50, 550))
 
 
 def test_a_past_that_was_rewritten_leaves_the_old_one_to_older_cycles(ledger: SqlLedger) -> None:
