@@ -155,8 +155,7 @@ class RedisCandleCache:
     def _signature(self, key: str, payload: bytes) -> bytes:
         name = key.encode()
         content = len(name).to_bytes(4, "little") + name + payload
-        digest = hashlib.blake2b(content, key=self._secret, digest_size=SIGNATURE_BYTES)
-        return digest.digest()
+        return hmac.digest(self._secret, content, "sha256")  # processors have instructions for it
 
     def _opened(self, key: str, value: bytes | None) -> bytes | None:
         """The payload when its signature holds, else None."""

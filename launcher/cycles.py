@@ -13,7 +13,7 @@ import requests
 
 from launcher.terminal import Terminal
 
-POLL_S = 1.0
+POLL_S = 2.0
 ASK_S = 2.0
 ASKED = 20
 SHOWN = 200

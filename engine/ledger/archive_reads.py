@@ -25,7 +25,7 @@ from engine.ledger.column_types import AnyRow
 from engine.ledger.cycle_facts import batch_rows, cycle_row
 from engine.ledger.order_reads import orders_of_cycle
 from engine.ledger.records import load, texts
-from engine.ledger.schema import candidates, decisions, signals
+from engine.ledger.schema import candidates, cycles, decisions, signals
 from engine.ledger.schema_inputs import (
     candle_blocks,
     candle_series,
@@ -48,6 +48,7 @@ CANDIDATES = (
     .where(candidates.c.cycle_id == CYCLE_ID)
     .order_by(candidates.c.number)
 )
+PLAN = select(cycles.c.plan).where(cycles.c.cycle_id == CYCLE_ID)
 SIGNALS = select(signals).where(signals.c.cycle_id == CYCLE_ID).order_by(signals.c.number)
 
 Inputs = dict[tuple[int, Stage], bytes]
@@ -62,9 +63,10 @@ class _Windows(Value, frozen=True, kw_only=True):
 def kept_cycle(connection: Connection, cycle_id: str) -> KeptCycle:
     """A cycle's inputs and decisions. Raises NotFound, with the reason, where they are not kept."""
     row = cycle_row(connection, cycle_id)
-    if row.plan is None:
+    kept_plan = connection.execute(PLAN, {"cycle_id": cycle_id}).scalar_one()
+    if kept_plan is None:
         raise NotFound(f"cycle {cycle_id} is {row.status}: nothing is kept of what it decided on")
-    plan = msgspec.structs.replace(load(zlib.decompress(row.plan), CyclePlan), epoch=row.epoch)
+    plan = msgspec.structs.replace(load(zlib.decompress(kept_plan), CyclePlan), epoch=row.epoch)
     found: Inputs = {
         (kept.batch, kept.step): bytes(kept.data)
         for kept in connection.execute(INPUTS, {"cycle_id": cycle_id})

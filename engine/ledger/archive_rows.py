@@ -104,7 +104,7 @@ class ArchiveRows:
                 timeframe_s,
                 (window.symbol, window.edition, window.first, window.last),
             )
-        if len(rows) != window.count or candle_rows.digest(rows) != window.digest:
+        if len(rows) != window.count or not candle_rows.is_marked(rows, window.digest):
             raise NotFound(f"the candles of {window.symbol} that were decided on are gone")
         return candle_rows.candles_of(rows)
 

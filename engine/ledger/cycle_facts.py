@@ -17,9 +17,15 @@ from engine.ledger.records import load
 from engine.ledger.schema import batches, cycle_steps, cycles, decisions, outcomes, signals
 
 CYCLE_ID: BindParameter[Any] = bindparam("cycle_id")
-CYCLE = select(cycles).where(cycles.c.cycle_id == CYCLE_ID)
-LOCKED_CYCLE = CYCLE.with_for_update()
-BATCHES = select(batches).where(batches.c.cycle_id == CYCLE_ID).order_by(batches.c.batch)
+# Plans and their slices are large, and only who carries them out needs them.
+CYCLE_ROW = select(*(column for column in cycles.c if column is not cycles.c.plan))
+CYCLE = CYCLE_ROW.where(cycles.c.cycle_id == CYCLE_ID)
+LOCKED_CYCLE = select(cycles).where(cycles.c.cycle_id == CYCLE_ID).with_for_update()
+BATCHES = (
+    select(*(column for column in batches.c if column is not batches.c.slice))
+    .where(batches.c.cycle_id == CYCLE_ID)
+    .order_by(batches.c.batch)
+)
 STEPS = select(cycle_steps.c.step, cycle_steps.c.seconds).where(cycle_steps.c.cycle_id == CYCLE_ID)
 OUTCOMES = (
     select(*(outcomes.c[name] for name in SymbolOutcome.__struct_fields__))
@@ -58,7 +64,10 @@ def cycle_facts(connection: Connection, cycle_id: str) -> CycleFacts:
 
 
 def cycle_row(connection: Connection, cycle_id: str, *, lock: bool = False) -> AnyRow:
-    """The row of a cycle, with `lock` held until the transaction ends. Raises NotFound."""
+    """The row of a cycle. Raises NotFound.
+
+    With `lock` it is held until the transaction ends, and has the plan.
+    """
     chosen = LOCKED_CYCLE if lock else CYCLE
     row = connection.execute(chosen, {"cycle_id": cycle_id}).one_or_none()
     if row is None:
@@ -67,7 +76,7 @@ def cycle_row(connection: Connection, cycle_id: str, *, lock: bool = False) -> A
 
 
 def batch_rows(connection: Connection, cycle_id: str) -> list[AnyRow]:
-    """The batches of a cycle, by number."""
+    """The batches of a cycle without their slices of the plan, by number."""
     return list(connection.execute(BATCHES, {"cycle_id": cycle_id}))
 
 

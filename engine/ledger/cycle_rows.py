@@ -32,6 +32,7 @@ from engine.ledger.batch_rows import (
 )
 from engine.ledger.column_types import AnyRow
 from engine.ledger.cycle_facts import (
+    CYCLE_ROW,
     batch_rows,
     cycle_facts,
     cycle_row,
@@ -43,7 +44,7 @@ from engine.ledger.order_reads import orders_of_cycle
 from engine.ledger.records import change, dump, insert_all, insert_new, load, texts
 from engine.ledger.schema import batches, cycle_steps, cycles, outcomes
 
-CYCLE_OF_KEY = select(cycles).where(cycles.c.key == bindparam("key"))
+CYCLE_OF_KEY = CYCLE_ROW.where(cycles.c.key == bindparam("key"))
 PLAN = select(cycles.c.plan, cycles.c.epoch).where(cycles.c.cycle_id == bindparam("cycle_id"))
 CLOSED_RUNS = (
     CycleStatus.COMPLETED,
@@ -57,7 +58,7 @@ LATEST = (
     .order_by(cycles.c.number.desc())
     .limit(bindparam("count"))
 )
-RUNNING = select(cycles).where(cycles.c.status == CycleStatus.RUNNING).order_by(cycles.c.number)
+RUNNING = CYCLE_ROW.where(cycles.c.status == CycleStatus.RUNNING).order_by(cycles.c.number)
 MORE_SECONDS = (
     update(cycle_steps)
     .where(cycle_steps.c.cycle_id == bindparam("cycle"), cycle_steps.c.step == bindparam("of"))

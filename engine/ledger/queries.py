@@ -31,7 +31,7 @@ from engine.errors import NotFound, Refused
 from engine.ledger.alert_rows import alerts_since
 from engine.ledger.column_types import AnyRow
 from engine.ledger.connections import Connections
-from engine.ledger.cycle_facts import batch_rows, cycle_row, decisions_of, outcomes_of
+from engine.ledger.cycle_facts import CYCLE_ROW, batch_rows, cycle_row, decisions_of, outcomes_of
 from engine.ledger.cycle_rows import CLOSED_RUNS
 from engine.ledger.cycle_spans import steps_of
 from engine.ledger.live_report import live_report, live_stage
@@ -77,7 +77,7 @@ class LedgerQueries:
 
     def cycles(self, limit: int, before: str | None) -> Page[CycleReport]:
         """Reports, newest first; a RUNNING cycle's is the one so far."""
-        chosen = select(cycles).order_by(cycles.c.number.desc()).limit(limit + 1)
+        chosen = CYCLE_ROW.order_by(cycles.c.number.desc()).limit(limit + 1)
         if before is not None:
             chosen = chosen.where(cycles.c.number < cursor_of(before))
         with self._connections.read() as connection:
@@ -114,7 +114,7 @@ class LedgerQueries:
 
     def current_cycle(self) -> CycleProgress | None:
         """The RUNNING cycle and how far it is, or None."""
-        chosen = select(cycles).where(cycles.c.status == CycleStatus.RUNNING)
+        chosen = CYCLE_ROW.where(cycles.c.status == CycleStatus.RUNNING)
         with self._connections.read() as connection:
             newest = connection.execute(chosen.order_by(cycles.c.number.desc()).limit(1))
             row = newest.one_or_none()
@@ -124,7 +124,7 @@ class LedgerQueries:
         """The latest closed cycle that ran; a SKIPPED one only where there is no other."""
         with self._connections.read() as connection:
             for wanted in (CLOSED_RUNS, (CycleStatus.SKIPPED,)):
-                chosen = select(cycles).where(cycles.c.status.in_(wanted))
+                chosen = CYCLE_ROW.where(cycles.c.status.in_(wanted))
                 newest = connection.execute(chosen.order_by(cycles.c.number.desc()).limit(1))
                 row = newest.one_or_none()
                 if row is not None:
@@ -193,7 +193,7 @@ class LedgerQueries:
 
             submitted = select(func.count()).where(made, orders.c.sends > 0)
             average = one(select(func.avg(cycles.c.symbols_selected)).where(ran))
-            last = select(cycles).where(cycles.c.status.in_(CLOSED_RUNS))
+            last = CYCLE_ROW.where(cycles.c.status.in_(CLOSED_RUNS))
             newest = connection.execute(last.order_by(cycles.c.number.desc()).limit(1))
             row = newest.one_or_none()
             return Rates(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from datetime import timedelta
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
+from engine.domain import candle_rows
 from engine.domain.cycle import BatchReport, Stage
 from engine.domain.kept_inputs import EvaluateInputs, Window
 from engine.domain.model import Candles
@@ -76,6 +78,17 @@ def test_windows_that_grow_shrink_and_step_back_are_all_found_again(
         windows.append((now, keep(ledger, A=now)["A"]))
     for candles, window in windows:
         assert same(ledger.archive.candles("1h", HOUR_S, window), candles)
+
+
+def test_a_window_with_a_digest_of_the_kind_before_is_found(ledger: SqlLedger) -> None:
+    """Digests were of another kind until schema 0007."""
+    series = waves(1, 600)
+    rows = candle_rows.rows_of(part(series, 0, 500))
+    old = hashlib.blake2b(rows.tobytes(), digest_size=8).hexdigest()
+    window = msgspec.structs.replace(keep(ledger, A=part(series, 0, 500))["A"], digest=old)
+    assert same(ledger.archive.candles("1h", HOUR_S, window), part(series, 0, 500))
+    with pytest.raises(NotFound):
+        ledger.archive.candles("1h", HOUR_S, msgspec.structs.replace(window, digest="0" * 16))
 
 
 @pytest.mark.parametrize("moves", [1, 2])
