@@ -53,17 +53,17 @@ def measured(case: str, symbols: int, stack: Stack, runs: int) -> Row:
     }
 
 
-def measure(symbols: int, runs: int) -> list[Row]:
+def measure(symbols: int, runs: int, processes: int | None) -> list[Row]:
     """The cold cycle, then cycles with one new candle each; then others without a new candle."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        running(Path(folder), **environment(symbols)) as stack,
+        running(Path(folder), **environment(symbols, processes)) as stack,
     ):
         rows = [measured("cold", symbols, stack, 1), measured("step", symbols, stack, runs)]
     still = {"SERVICES__MARKET_DATA__CANDLES_PER_CYCLE": "0"}
     with (
         tempfile.TemporaryDirectory() as folder,
-        running(Path(folder), **environment(symbols), **still) as stack,
+        running(Path(folder), **environment(symbols, processes), **still) as stack,
     ):
         timed_cycles(stack, 2, time.perf_counter)
         rows.append(measured("idle", symbols, stack, runs))
@@ -75,13 +75,14 @@ def main() -> int:
     parser = options("cycle", __doc__)
     parser.add_argument("--symbols", type=int, nargs="+", default=[2, 25, 100, 1000, MANY])
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--processes", type=int, help="of the worker (default: one a core)")
     chosen = parser.parse_args()
     if chosen.quick:
         chosen.symbols, chosen.runs = [2, 25], 1
     rows: list[Row] = []
     for symbols in chosen.symbols:
         sys.stderr.write(f"{symbols} symbols ...\n")
-        rows += measure(symbols, chosen.runs)
+        rows += measure(symbols, chosen.runs, chosen.processes)
     columns = (*FIRST, "peak_mb", "redis_commands", "redis_kb", "runs")
     parts = ("case", "symbols")
     tables = [
