@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 from typing import Any
 
-from celery.signals import setup_logging, worker_process_init
+from celery.signals import setup_logging, worker_init, worker_process_init
 
 from engine.bootstrap import build_engine
 from engine.ports import Engine
@@ -36,6 +37,13 @@ def engine() -> Engine:
 def _configure_logging(**_: Any) -> None:
     """Celery leaves logging alone when this signal is connected."""
     configure_logging(settings.log, os.environ.get("TRADING_ENGINE_COMPONENT", "worker"))
+
+
+@worker_init.connect
+def _freeze(**_: Any) -> None:
+    """What was imported stays shared with the pool: no collection of a child touches its pages."""
+    gc.collect()
+    gc.freeze()
 
 
 @worker_process_init.connect

@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL, make_url
 
 from engine.errors import LedgerUnavailable
 
+PAGE_CACHE_KB = 512
 IDLE_LIMITS = 2  # busy timeouts that a silent peer is waited for
 DEFECTS = (exc.IntegrityError, exc.ProgrammingError, exc.DataError, exc.NotSupportedError)
 
@@ -93,6 +94,8 @@ def _sqlite(url: URL, timeout_s: float, synchronous: str) -> Engine:
         raw.isolation_level = None  # BEGIN is ours: the driver would begin late and deferred
         raw.execute(f"PRAGMA synchronous={synchronous}")
         raw.execute("PRAGMA temp_store=MEMORY")
+        # The system's cache holds the file once; a connection's own would grow with the ledger.
+        raw.execute(f"PRAGMA cache_size=-{PAGE_CACHE_KB}")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
