@@ -17,7 +17,7 @@ from tests.faults.simulation.expected import QUICKLY
 from tests.faults.simulation.quick_statements import QuickConnection
 from tests.faults.simulation.world import World
 
-SEEDS = range(16)
+SEEDS = range(19)
 ADDRESS = re.compile(r"\d{6,}")  # of objects in this process
 QUICK_CONTROLS = (
     "check_then_write",

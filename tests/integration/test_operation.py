@@ -109,6 +109,7 @@ def cycles_told(url: str) -> int:
     return len(answer.json()["events"])
 
 
+@pytest.mark.slow
 def test_a_restart_goes_on_with_the_account_and_leaves_a_stopped_schedule_stopped(
     tmp_path: Path,
 ) -> None:
@@ -207,6 +208,7 @@ def test_at_least_eight_positions_are_open_at_once_within_two_hundred_cycles(
     assert most >= 8
 
 
+@pytest.mark.slow
 def test_sigterm_ends_it_like_ctrl_c(tmp_path: Path) -> None:
     stack = Stack(tmp_path)
     stack.start()
