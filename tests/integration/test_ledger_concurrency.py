@@ -164,7 +164,7 @@ def _hold(url: str, timeout_s: float, holding: Event) -> None:
     with connections.write() as connection:
         connection.execute(select(account).with_for_update())
         holding.set()
-        time.sleep(60)
+        signal.pause()
 
 
 def test_a_frozen_process_does_not_keep_its_locks_on_postgresql() -> None:
@@ -176,7 +176,7 @@ def test_a_frozen_process_does_not_keep_its_locks_on_postgresql() -> None:
         ledger = open_ledger(limited)
         context = multiprocessing.get_context("spawn")
         holding = context.Event()
-        child = context.Process(target=_hold, args=(url, timeout_s, holding))
+        child = context.Process(target=_hold, args=(url, timeout_s, holding), daemon=True)
         child.start()
         try:
             assert holding.wait(30)

@@ -35,6 +35,7 @@ HEAL_S = 90.0
 LEVEL_S = 15.0
 CLEAN_TRIES = 6
 CALM_S = 15.0
+NO_REDIS_S = 1.0  # after a halt was answered without it
 RETURNING = frozenset({"market_data", "portfolio_returned"})
 
 
@@ -161,7 +162,7 @@ class Life:
             self._throw_switch()
         finally:
             if without_redis:
-                time.sleep(1)
+                time.sleep(NO_REDIS_S)  # the fault itself
                 self.world.supervisor.go_on("redis")
 
     def _throw_switch(self) -> None:
@@ -268,8 +269,12 @@ class Life:
             if answer.status_code == 200:
                 report: dict[str, object] = answer.json()
                 return report
-            time.sleep(1)
+            with suppress(AssertionError):
+                self.world.wait(self._may_begin, CALM_S, lambda: "a cycle may begin")
         return {"status": answer.status_code, "reason": answer.text[:300]}
+
+    def _may_begin(self) -> bool:
+        return not self._view.running() and self.world.is_well()
 
     def _judge(self) -> None:
         """The rig's own checks, and the product's audit, once the last fill is relayed."""
