@@ -74,10 +74,6 @@ class Network:
         """Pull a host's cable."""
         _ip("link", "set", self._outside(name), "down")
 
-    def join(self, name: str) -> None:
-        """Plug it in again."""
-        _ip("link", "set", self._outside(name), "up")
-
     def remove(self) -> None:
         """Take everything away that was made."""
         for name in self.names:
