@@ -16,7 +16,7 @@ from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal, localcontext
 
 import msgspec
 
-from engine.domain.amounts import EXACT, plain
+from engine.domain.amounts import EXACT, ZERO, plain
 from engine.domain.decimals import decimal_text
 from engine.domain.messages import EquityPoint
 from engine.domain.model import Fill, PortfolioSnapshot, Position, Side, Value
@@ -83,8 +83,10 @@ class Account(Value, frozen=True, kw_only=True):
     @property
     def equity(self) -> Decimal:
         """Cash and every holding at its market price."""
-        with localcontext(EXACT):
-            return self.cash + sum((held.value for held in self.holdings.values()), Decimal(0))
+        total = EXACT.add(self.cash, ZERO)
+        for held in self.holdings.values():
+            total = EXACT.fma(held.quantity, held.market_price, total)
+        return total
 
     @property
     def unrealized_pnl(self) -> Decimal:

@@ -10,6 +10,8 @@ EXACT = Context(prec=60, rounding=ROUND_DOWN)
 ZERO = Decimal(0)
 ONE = Decimal(1)
 STORED_PLACES = Decimal("1e-12")
+# A sum has no exponent above that of its parts. Zero less nothing: it keeps the sign of a zero.
+NO_CHANGE = Decimal("-0")
 
 
 def floor_to(amount: Decimal, step: Decimal) -> Decimal:
@@ -40,10 +42,7 @@ def from_float(value: float) -> Decimal:
 
 def plain(amount: Decimal) -> Decimal:
     """The same number without trailing zeros and without an exponent above zero."""
-    short = amount.normalize(EXACT)
-    _, _, exponent = short.as_tuple()
-    is_whole = isinstance(exponent, int) and exponent > 0
-    return short.quantize(ONE, context=EXACT) if is_whole else short
+    return EXACT.add(amount.normalize(EXACT), NO_CHANGE)
 
 
 def text(amount: Decimal) -> str:

@@ -13,7 +13,7 @@ from engine.domain.amounts import EXACT, ZERO
 from engine.domain.cycle import AllocationFacts
 from engine.domain.ledger_values import AllocationBasis, Commitment
 from engine.domain.limits import RiskLimits
-from engine.domain.model import Order, PortfolioSnapshot, Side
+from engine.domain.model import Order, PortfolioSnapshot, Position, Side
 from engine.domain.orders import is_terminal, need
 from engine.domain.risk_rules import unit_risk
 
@@ -64,22 +64,30 @@ class Book:
 
 def book_of(snapshot: PortfolioSnapshot, facts: AllocationFacts, limits: RiskLimits) -> Book:
     """The commitments before this cycle's orders."""
-    book = Book(cash=snapshot.cash, orders_last_minute=facts.orders_last_minute)
-    for position in snapshot.positions:
-        stop = facts.entry_stops.get(position.symbol)
-        unit = max(unit_risk(position.market_price, stop), ZERO)
-        book.exposure += position.value
-        book.risk += EXACT.multiply(position.quantity, unit)
-        book.values[position.symbol] = position.value
+    held = snapshot.positions
+    values = {position.symbol: position.value for position in held}
+    book = Book(
+        cash=snapshot.cash,
+        exposure=sum(values.values(), ZERO),
+        risk=sum((_at_risk(each, facts.entry_stops.get(each.symbol)) for each in held), ZERO),
+        values=values,
         # A foreign position has an owner that no strategy equals.
-        book.owners[position.symbol] = position.strategy or ""
-        book.sellable[position.symbol] = position.quantity
-        book.symbols.add(position.symbol)
+        owners={position.symbol: position.strategy or "" for position in held},
+        sellable={position.symbol: position.quantity for position in held},
+        symbols=set(values),
+        orders_last_minute=facts.orders_last_minute,
+    )
     for order in (*facts.open_orders, *facts.late_orders):
         quantity = pending(order, facts.unapplied.get(order.client_order_id, ZERO))
         if quantity > 0:
             book.commit(order, quantity, limits.max_fee)
     return book
+
+
+def _at_risk(position: Position, stop: Decimal | None) -> Decimal:
+    """What is lost at the stop from here; all of it without one."""
+    unit = unit_risk(position.market_price, stop)
+    return EXACT.multiply(position.quantity, unit) if unit > 0 else ZERO
 
 
 def pending(order: Order, unapplied: Decimal) -> Decimal:

@@ -56,6 +56,8 @@ def gather(desk: Desk, kept: Iterable[Signal]) -> Gathered:
     leaving = {signal.symbol: signal for signal in signals if signal.action is Action.SELL}
     left: set[str] = set()
     for position in positions(desk):
+        if position.symbol not in desk.facts:
+            continue  # another batch's
         intent = _exit(desk, position, leaving.get(position.symbol))
         if intent is not None:
             found.candidates.append(intent)
