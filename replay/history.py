@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -19,9 +18,9 @@ from engine.domain.limits import Limits
 from engine.domain.matching import Picture, Steps
 from engine.domain.model import Candles, Instrument, Quote
 from engine.errors import ConfigError, DataQualityError
-from engine.settings import TIMEFRAME_SECONDS
 from replay import quotes
 from replay.options import Options
+from replay.quotes import NO_TICK
 from services.market_data.feeds.feed import DAY_MS, MIN_NOTIONAL
 from services.market_data.feeds.files import FilesFeed
 from services.market_data.feeds.tables import read_candles
@@ -57,33 +56,16 @@ def load(options: Options) -> dict[str, Candles]:
     return chosen
 
 
-def timeframe_of(candles: Mapping[str, Candles]) -> str:
-    """The usual distance of two candles, by name. Raises ConfigError for an unknown one."""
-    opens = np.unique(np.concatenate([rows.time for rows in candles.values()]))
-    usual_s = int(np.median(np.diff(opens))) // MILLISECONDS
-    names = {seconds: name for name, seconds in TIMEFRAME_SECONDS.items()}
-    if usual_s not in names:
-        raise ConfigError(
-            [f"--data: its candles are {usual_s} s apart; known: {', '.join(names.values())}"]
-        )
-    return names[usual_s]
-
-
-def currency_of(candles: Mapping[str, Candles]) -> str:
-    """What most symbols are quoted in; empty where they name no currency."""
-    quoted = Counter(symbol.partition("/")[2] for symbol in sorted(candles))
-    return quoted.most_common(1)[0][0]
-
-
 @dataclass(frozen=True)
 class _Rows:
     """One symbol: how many rows have closed at each now, and faults counted up to each row.
 
     `opens` is the open of the candle that follows each now (NaN for none), `closes` the close of
-    the one that just ended.
+    the one that just ended. `days` is the first row that closed within a day of each now.
     """
 
     ends: NDArray[np.int64]
+    days: NDArray[np.int64]
     suspicious: NDArray[np.int64]
     opens: Floats
     closes: Floats
@@ -106,6 +88,8 @@ class History:
             spread_bps=self.spread_bps,
         )
         self.nows = self._instants()
+        self._steps = {now_ms: step for step, now_ms in enumerate(self.nows.tolist())}
+        self._coming = self.feed.opens_after(self.nows)
         self._rows = {symbol: self._rows_of(rows) for symbol, rows in candles.items()}
         self.first_close = {
             symbol: int(rows.time.min()) + self.step_ms for symbol, rows in candles.items()
@@ -129,18 +113,11 @@ class History:
 
     def window(self, symbol: str, step: int, now_ms: int) -> Candles | str:
         """What a cycle sees at this now, or the fault that keeps it from being traded on."""
-        rows, count = self._rows[symbol], self.limits.candles
-        if rows is not None and step < len(rows.ends):
+        rows = self._rows[symbol]
+        if rows is not None and step < len(rows.ends) and not self._suspect[symbol][step]:
             end = int(rows.ends[step])
-            begin = max(end - count, 0)
-            series = self.candles[symbol]
-            is_sound = (
-                end - begin >= LEAST_HISTORY and rows.suspicious[end] == rows.suspicious[begin]
-            )
-            if is_sound and series.time[end - 1] + self.step_ms == now_ms:
-                return Candles(
-                    series.time[begin:end], *(column[begin:end] for column in series.prices())
-                )
+            if end > 0:
+                return self.candles[symbol].between(max(end - self.limits.candles, 0), end)
         return self._judged(symbol, now_ms)
 
     def suspect(self, symbol: str) -> NDArray[np.bool_]:
@@ -186,7 +163,7 @@ class History:
             return np.asarray(
                 [np.nan if isinstance(quote, str) else float(quote.bid) for quote in found]
             )
-        prices = rows.closes if self._options.fill_at_close else rows.opens
+        prices = self._met(rows)
         if not self._options.is_enforced:
             return quotes.bids_of(prices, self.spread_bps)
         series = self.feed.series(symbol)
@@ -214,56 +191,77 @@ class History:
         return known
 
     def _instrument(self, symbol: str, now_ms: int) -> Instrument:
-        series, until = self.feed.series(symbol), now_ms - self.step_ms
-        lot = self._options.lot
+        series, place = self.feed.series(symbol), self._place(symbol, now_ms)
+        rows, step, lot = self._rows[symbol], self._steps.get(now_ms), self._options.lot
+        day = (
+            series.day(now_ms, now_ms - self.step_ms)
+            if rows is None or step is None
+            else slice(int(rows.days[step]), place + 1)
+        )
         return Instrument(
             symbol=symbol,
-            volume_24h=series.volume_24h(now_ms, until),
+            volume_24h=series.volume_of(day),
             spread_bps=self.spread_bps,
-            tick_size=self._tick(symbol, now_ms),
-            lot_size=series.lot(until) if lot is None else lot,
+            tick_size=self._tick(symbol, place),
+            lot_size=series.lot(place) if lot is None else lot,
             min_notional=MIN_NOTIONAL if self._options.is_enforced else ZERO,
         )
 
-    def _tick(self, symbol: str, now_ms: int) -> Decimal:
-        if not self._options.is_enforced:
-            return quotes.NO_TICK
-        return self.feed.series(symbol).tick(now_ms - self.step_ms)
+    def _place(self, symbol: str, now_ms: int) -> int:
+        """The place in order of the last closed candle; -1 for none."""
+        rows, step = self._rows[symbol], self._steps.get(now_ms)
+        if rows is None or step is None:
+            return self.feed.series(symbol).place(now_ms - self.step_ms)
+        return int(rows.ends[step]) - 1
+
+    def _tick(self, symbol: str, place: int) -> Decimal:
+        return self.feed.series(symbol).tick(place) if self._options.is_enforced else NO_TICK
 
     def quote(self, symbol: str, now_ms: int) -> Quote | str:
         """What an order meets now, or why there is no price."""
+        rows, step = self._rows[symbol], self._steps.get(now_ms)
+        price = math.nan if rows is None or step is None else float(self._met(rows)[step])
         try:
-            if self._options.fill_at_close:
-                price = self._just_closed(symbol, now_ms)
-            else:
-                price = self.feed.next_open(symbol, now_ms)
+            if math.isnan(price):
+                price = self._asked_price(symbol, now_ms)
         except DataQualityError as error:
             return str(error)
-        return self.quote_at(symbol, price, now_ms)
-
-    def bid(self, symbol: str, step: int) -> Decimal:
-        """The exact bid at a step that has one."""
-        rows, now_ms = self._rows[symbol], int(self.nows[step])
-        if rows is None:
-            quote = self.quote(symbol, now_ms)
-            assert isinstance(quote, Quote)  # noqa: S101  the step has one
-            return quote.bid
-        price = float((rows.closes if self._options.fill_at_close else rows.opens)[step])
-        return quotes.exact_bid(price, self.spread_bps, self._tick(symbol, now_ms))
-
-    def quote_at(self, symbol: str, price: float, now_ms: int) -> Quote | str:
-        """The spread around `price`, or the quote's fault."""
-        prices = quotes.exact(price, self.spread_bps, self._tick(symbol, now_ms))
+        tick = self._tick(symbol, self._place(symbol, now_ms))
+        prices = quotes.exact(price, self.spread_bps, tick)
         now = moment(now_ms)
         quote = Quote(bid=prices.bid, ask=prices.ask, last=prices.last, as_of=now)
         oldest = self.limits.risk.max_quote_age_s
         return quality.judge_quote(quote, now=now, max_age_s=oldest) or quote
 
+    def bid(self, symbol: str, step: int) -> Decimal:
+        """The exact bid at a step that has one."""
+        rows = self._rows[symbol]
+        if rows is None:
+            quote = self.quote(symbol, int(self.nows[step]))
+            assert isinstance(quote, Quote)  # noqa: S101  the step has one
+            return quote.bid
+        tick = self._tick(symbol, int(rows.ends[step]) - 1)
+        return quotes.exact_bid(float(self._met(rows)[step]), self.spread_bps, tick)
+
+    def _met(self, rows: _Rows) -> Floats:
+        """The price that an order of each now meets; NaN for none."""
+        return rows.closes if self._options.fill_at_close else rows.opens
+
+    def _asked_price(self, symbol: str, now_ms: int) -> float:
+        """The same, asked of the feed. Raises DataQualityError, which says why there is none."""
+        if not self._options.fill_at_close:
+            return self.feed.next_open(symbol, now_ms)
+        newest = self.newest(symbol, now_ms)
+        if newest.time + self.step_ms != now_ms or not newest.close > 0:
+            raise DataQualityError("no price: no candle of the symbol closed now")
+        return newest.close
+
     def filled_in(self, symbol: str, now_ms: int) -> int:
         """Open time of the candle that an order of this now fills in."""
         if self._options.fill_at_close:
             return self.newest(symbol, now_ms).time
-        return self.feed.coming(now_ms)
+        step = self._steps.get(now_ms)
+        return self.feed.coming(now_ms) if step is None else int(self._coming[step])
 
     def picture(self, symbol: str, quote: Quote, now_ms: int) -> Picture:
         """The market as the paper broker sees it."""
@@ -282,15 +280,14 @@ class History:
 
     def newest(self, symbol: str, now_ms: int) -> Newest:
         """The last closed candle; of what is no number in it, no volume and NaN for the close."""
-        series = self.feed.series(symbol)
-        row = series.newest(now_ms - self.step_ms)
-        if row < 0:
-            return Newest(0, ZERO, float("nan"))
-        candles = self.candles[symbol]
+        place = self._place(symbol, now_ms)
+        if place < 0:
+            return Newest(0, ZERO, math.nan)
+        row, candles = int(self.feed.series(symbol).order[place]), self.candles[symbol]
         volume = float(candles.volume[row])
         return Newest(
             int(candles.time[row]),
-            Decimal(repr(volume)) if np.isfinite(volume) and volume > 0 else ZERO,
+            Decimal(repr(volume)) if math.isfinite(volume) and volume > 0 else ZERO,
             float(candles.close[row]),
         )
 
@@ -301,12 +298,6 @@ class History:
             priced = np.flatnonzero(np.isfinite(candles.close) & (candles.close > 0))
         row = int(priced[np.argmax(candles.time[priced])])
         return Newest(int(candles.time[row]), ZERO, float(candles.close[row]))
-
-    def _just_closed(self, symbol: str, now_ms: int) -> float:
-        newest = self.newest(symbol, now_ms)
-        if newest.time + self.step_ms != now_ms or not newest.close > 0:
-            raise DataQualityError("no price: no candle of the symbol closed now")
-        return newest.close
 
     def _judged(self, symbol: str, now_ms: int) -> Candles | str:
         limits = self.limits
@@ -331,11 +322,12 @@ class History:
             series, timeframe_s=self.limits.timeframe_s, limits=self.limits.quality
         )
         ends = series.time.searchsorted(self.nows - self.step_ms, side="right")
-        opens_at = self.feed.opens_after(self.nows)
+        opens_at = self._coming
         coming = np.minimum(series.time.searchsorted(opens_at), len(series) - 1)
         newest = np.where(ends > 0, ends - 1, -1)
         return _Rows(
             ends=ends,
+            days=series.time.searchsorted(self.nows - DAY_MS - 1, side="right"),
             suspicious=np.concatenate(([0], np.cumsum(~good))),
             opens=quotes.prices_of(
                 series.open, np.where(series.time[coming] == opens_at, coming, -1)

@@ -6,6 +6,7 @@ only where that leaves a trace: at the end of each day, at a new peak, and where
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 
 import numpy as np
@@ -91,7 +92,7 @@ class Marking:
         found: dict[str, Decimal] = {}
         for symbol in self._account.account.holdings:
             bids, newest = self._history.bids(symbol), step
-            while newest > self.done and not np.isfinite(bids[newest]):
+            while newest > self.done and math.isnan(bids[newest]):
                 newest -= 1
             if newest > self.done:
                 found[symbol] = self._history.bid(symbol, newest)

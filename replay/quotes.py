@@ -11,7 +11,7 @@ from decimal import Decimal
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.domain.amounts import plain
+from engine.domain.amounts import EXACT, plain
 from services.market_data.feeds.feed import BASIS_POINTS, Prices, around
 from services.market_data.feeds.files import Series
 
@@ -25,17 +25,24 @@ FINEST = 1e12
 
 def exact(price: float, spread_bps: float, tick: Decimal) -> Prices:
     """Bid, ask and last around `price`, without trailing zeros."""
+    if (own := _on_its_tick(price, spread_bps, tick)) is not None:
+        return Prices(bid=own, ask=own, last=own)
     made = around(price, spread_bps, tick)
     return Prices(bid=plain(made.bid), ask=plain(made.ask), last=plain(made.last))
 
 
 def exact_bid(price: float, spread_bps: float, tick: Decimal) -> Decimal:
-    """The bid alone: a price on its tick is its own where there is no spread."""
-    if spread_bps == 0:
-        found = Decimal(repr(price))
-        if found.as_tuple().exponent >= tick.as_tuple().exponent:  # type: ignore[operator]
-            return plain(found)
-    return exact(price, spread_bps, tick).bid
+    """The bid alone."""
+    own = _on_its_tick(price, spread_bps, tick)
+    return plain(around(price, spread_bps, tick).bid) if own is None else own
+
+
+def _on_its_tick(price: float, spread_bps: float, tick: Decimal) -> Decimal | None:
+    """Where there is no spread, a price on its tick is its own quote; None for any other."""
+    if spread_bps != 0:
+        return None
+    found = Decimal(repr(price))
+    return plain(found) if found.quantize(tick, context=EXACT) == found else None
 
 
 def prices_of(prices: Floats, rows: Rows) -> Floats:
@@ -75,7 +82,7 @@ def bids_on_ticks(prices: Floats, ends: Rows, series: Series, spread_bps: float)
         doubtful = doubtful & (whole / scale != prices)
     bids: Floats = np.maximum(whole, 1.0) / scale
     for place in np.flatnonzero(doubtful & np.isfinite(prices)):
-        tick = series.tick(int(series.candles.time[ends[place] - 1])) if ends[place] else Decimal(1)
+        tick = series.tick(int(ends[place]) - 1)
         bids[place] = float(around(float(prices[place]), spread_bps, tick).bid)
     bids[~np.isfinite(prices)] = NOT_A_PRICE
     return bids

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from engine.domain.amounts import ZERO
 from engine.domain.limits import Limits
@@ -14,12 +16,12 @@ from engine.domain.matching import Terms
 from engine.domain.model import Candles
 from engine.errors import ConfigError
 from engine.settings import TIMEFRAME_SECONDS, decision_limits
-from replay.history import currency_of, timeframe_of
 from replay.options import Options
 from services.strategy.evaluation import Asked
 from services.strategy.registry import load_registry
 
 UNBOUNDED = sys.maxsize
+MILLISECONDS = 1000
 
 
 def limits_of(options: Options, candles: Mapping[str, Candles]) -> Limits:
@@ -33,6 +35,24 @@ def limits_of(options: Options, candles: Mapping[str, Candles]) -> Limits:
     if not options.has_currency:
         limits = msgspec.structs.replace(limits, account_currency=currency_of(candles))
     return limits if options.is_enforced else _lifted(limits)
+
+
+def timeframe_of(candles: Mapping[str, Candles]) -> str:
+    """The usual distance of two candles, by name. Raises ConfigError for an unknown one."""
+    opens = np.unique(np.concatenate([rows.time for rows in candles.values()]))
+    usual_s = int(np.median(np.diff(opens))) // MILLISECONDS
+    names = {seconds: name for name, seconds in TIMEFRAME_SECONDS.items()}
+    if usual_s not in names:
+        raise ConfigError(
+            [f"--data: its candles are {usual_s} s apart; known: {', '.join(names.values())}"]
+        )
+    return names[usual_s]
+
+
+def currency_of(candles: Mapping[str, Candles]) -> str:
+    """What most symbols are quoted in; empty where they name no currency."""
+    quoted = Counter(symbol.partition("/")[2] for symbol in sorted(candles))
+    return quoted.most_common(1)[0][0]
 
 
 def _lifted(limits: Limits) -> Limits:

@@ -120,8 +120,12 @@ class Candles:
 
     def tail(self, count: int) -> Candles:
         """The last `count` candles (all of them when there are fewer)."""
-        start = max(len(self) - count, 0)
-        return Candles(self.time[start:], *(column[start:] for column in self.prices()))
+        return self.between(max(len(self) - count, 0), len(self))
+
+    def between(self, begin: int, end: int) -> Candles:
+        """The rows from `begin` to before `end`."""
+        rows = slice(begin, end)
+        return Candles(self.time[rows], *[column[rows] for column in self.prices()])
 
     def prices(self) -> tuple[NDArray[np.float64], ...]:
         """Open, high, low, close and volume: every column but the times."""

@@ -6,6 +6,7 @@ in replay and the wall clock when live. A feed never shows a candle that closes 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import Protocol, runtime_checkable
@@ -102,6 +103,7 @@ def on_tick(price: Decimal, tick: Decimal, rounding: str) -> Decimal:
     return ((price / tick).to_integral_value(rounding) * tick).quantize(tick)
 
 
+@functools.cache
 def step_of_decimals(decimals: int) -> Decimal:
     """The step of that many decimals: 2 -> 0.01, without exponent."""
     return Decimal(f"{1 / 10**decimals:.{decimals}f}") if decimals else Decimal(1)

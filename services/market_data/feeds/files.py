@@ -55,28 +55,25 @@ class Series:
         found: NDArray[np.int64] = np.maximum.accumulate(_decimals(self.candles.volume)[self.order])
         return found
 
-    def tick(self, until_ms: int) -> Decimal:
-        """The step of prices, as the candles that opened at or before `until_ms` show it."""
-        row = self._row(until_ms)
-        return step_of_decimals(0 if row < 0 else int(self.price_decimals[row]))
+    def tick(self, place: int) -> Decimal:
+        """The step of prices, as the candles up to this place in order show it."""
+        return step_of_decimals(0 if place < 0 else int(self.price_decimals[place]))
 
-    def lot(self, until_ms: int) -> Decimal:
+    def lot(self, place: int) -> Decimal:
         """The step of quantities, as the same candles show it."""
-        row = self._row(until_ms)
-        return step_of_decimals(0 if row < 0 else int(self.volume_decimals[row]))
+        return step_of_decimals(0 if place < 0 else int(self.volume_decimals[place]))
 
-    def volume_24h(self, now_ms: int, until_ms: int) -> Decimal:
-        """Quote volume of the candles that closed within a day."""
-        volume = float(self.quote_volume[self.rows(now_ms - DAY_MS - 1, until_ms)].sum())
-        return Decimal(f"{volume:.2f}")
+    def volume_of(self, rows: slice | NDArray[np.intp]) -> Decimal:
+        """Quote volume of these rows."""
+        return Decimal(f"{np.add.reduce(self.quote_volume[rows]):.2f}")
 
-    def newest(self, until_ms: int) -> int:
-        """The row that opened last at or before `until_ms`; -1 for none."""
-        place = self._row(until_ms)
-        return -1 if place < 0 else int(self.order[place])
-
-    def _row(self, until_ms: int) -> int:
+    def place(self, until_ms: int) -> int:
+        """The place in order of the candle that opened last at or before then; -1 for none."""
         return int(self.times.searchsorted(until_ms, side="right")) - 1
+
+    def day(self, now_ms: int, until_ms: int) -> slice | NDArray[np.intp]:
+        """Rows of the candles that closed within a day."""
+        return self.rows(now_ms - DAY_MS - 1, until_ms)
 
     def rows(self, after_ms: int | None, until_ms: int) -> slice | NDArray[np.intp]:
         """Rows whose open time lies after `after_ms` and at or before `until_ms`."""
@@ -180,7 +177,8 @@ class FilesFeed:
 
     def prices(self, symbol: str, now_ms: int) -> Prices:
         """The open of the market's next candle, with the configured spread around it."""
-        tick_size = self.series(symbol).tick(now_ms - self._step_ms)
+        series = self.series(symbol)
+        tick_size = series.tick(series.place(now_ms - self._step_ms))
         return around(self.next_open(symbol, now_ms), self._spread_bps, tick_size)
 
     def next_open(self, symbol: str, now_ms: int) -> float:
@@ -204,12 +202,13 @@ class FilesFeed:
         """One symbol as it is listed now. Raises NotFound."""
         series = self.series(symbol)
         until = now_ms - self._step_ms
+        place = series.place(until)
         return Instrument(
             symbol=symbol,
-            volume_24h=series.volume_24h(now_ms, until),
+            volume_24h=series.volume_of(series.day(now_ms, until)),
             spread_bps=self._spread_bps,
-            tick_size=series.tick(until),
-            lot_size=series.lot(until),
+            tick_size=series.tick(place),
+            lot_size=series.lot(place),
             min_notional=MIN_NOTIONAL,
         )
 
