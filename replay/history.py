@@ -114,11 +114,17 @@ class History:
     def window(self, symbol: str, step: int, now_ms: int) -> Candles | str:
         """What a cycle sees at this now, or the fault that keeps it from being traded on."""
         rows = self._rows[symbol]
-        if rows is not None and step < len(rows.ends) and not self._suspect[symbol][step]:
-            end = int(rows.ends[step])
-            if end > 0:
-                return self.candles[symbol].between(max(end - self.limits.candles, 0), end)
-        return self._judged(symbol, now_ms)
+        if rows is None or not self._is_sound(symbol, step):
+            return self._judged(symbol, now_ms)
+        end = int(rows.ends[step])
+        return self.candles[symbol].between(max(end - self.limits.candles, 0), end)
+
+    def _is_sound(self, symbol: str, step: int) -> bool:
+        """Whether columns prove that a window of a now is fit to be traded on."""
+        rows = self._rows[symbol]
+        if rows is None or step >= len(rows.ends):
+            return False
+        return bool(rows.ends[step] > 0 and not self._suspect[symbol][step])
 
     def suspect(self, symbol: str) -> NDArray[np.bool_]:
         """For each now whether the symbol is listed and not known to be sound."""
@@ -169,9 +175,9 @@ class History:
         series = self.feed.series(symbol)
         return quotes.bids_on_ticks(prices, rows.ends, series, self.spread_bps)
 
-    def has_suspects(self, step: int) -> bool:
-        """Whether any symbol may be unfit to be traded on at this now."""
-        return bool(self._suspects[step] > 0)
+    def has_suspects(self, first: int, end: int) -> bool:
+        """Whether any symbol may be unfit to be traded on from the now `first` to before `end`."""
+        return bool(self._suspects[first:end].any())
 
     def count_suspects(self, step: int) -> int:
         """How many symbols may be unfit to be traded on at this now."""
@@ -179,7 +185,8 @@ class History:
 
     def bad_symbols(self, step: int, now_ms: int, symbols: list[str]) -> int:
         """How many of the symbols cannot be traded on now."""
-        return sum(isinstance(self.window(symbol, step, now_ms), str) for symbol in symbols)
+        doubtful = (symbol for symbol in symbols if not self._is_sound(symbol, step))
+        return sum(isinstance(self._judged(symbol, now_ms), str) for symbol in doubtful)
 
     def instrument(self, symbol: str, now_ms: int) -> Instrument:
         """The symbol as it is listed now; without limits its steps but the lot are lifted."""

@@ -26,10 +26,12 @@ class Placed:
 
 @dataclass
 class _Past:
-    """One symbol."""
+    """One symbol; `stop` and `target` are the tightest among the entries of what is held."""
 
     orders: list[Placed] = field(default_factory=list)
     entries: list[Order] = field(default_factory=list)
+    stop: Decimal | None = None
+    target: Decimal | None = None
     last_fill_id: str = ""
     last_exit_at: datetime | None = None
     disabled: set[str] = field(default_factory=set)
@@ -44,6 +46,11 @@ class Memory:
         self._limits = limits
         self._past: dict[str, _Past] = {}
         self._attempts: dict[str, Attempt] = {}
+        self._stops: dict[str, Decimal] = {}
+        guard = limits.risk.stoploss_guard
+        self._guarded = timedelta(
+            seconds=(guard.window_candles + guard.lock_candles) * limits.timeframe_s
+        )
 
     def add(self, placed: Placed, *, is_flat: bool) -> None:
         """Take in an order with its fills; `is_flat`: nothing of the symbol is held after it."""
@@ -64,12 +71,15 @@ class Memory:
         if is_flat:
             past.entries.clear()
         if placed.fills:
+            self._tighten(past, order.symbol)
             self._throttle(past, order)
 
-    def has_levels(self, symbol: str) -> bool:
-        """Whether an entry of what is held has a stop or a target of its own."""
-        entries = self._past[symbol].entries if symbol in self._past else []
-        return any(e.stop_price is not None or e.target_price is not None for e in entries)
+    def levels(self, symbol: str) -> SymbolFacts:
+        """Only the stop and the target of what is held."""
+        past = self._past.get(symbol)
+        if past is None:
+            return SymbolFacts(symbol=symbol)
+        return SymbolFacts(symbol=symbol, stop_price=past.stop, target_price=past.target)
 
     def symbol_facts(self, symbols: Iterable[str], now: datetime) -> dict[str, SymbolFacts]:
         """What the per-symbol rules need to know."""
@@ -80,11 +90,9 @@ class Memory:
         candidates: tuple[OrderIntent, ...],
         state: TradingState,
         now: datetime,
-        held: Iterable[str],
     ) -> AllocationFacts:
         """What the barrier needs to know."""
         keys = {intent.decision_key for intent in candidates}
-        stops = {symbol: self._stop(symbol) for symbol in held}
         return AllocationFacts(
             trading_state=state,
             candidates=candidates,
@@ -93,20 +101,16 @@ class Memory:
             unapplied={},
             orders_last_minute=_count_since(self.placed, now - MINUTE),
             attempts={key: self._attempts[key] for key in keys if key in self._attempts},
-            entry_stops={symbol: stop for symbol, stop in stops.items() if stop is not None},
+            entry_stops=dict(self._stops),
         )
 
     def _facts(self, symbol: str, now: datetime) -> SymbolFacts:
         past = self._past.get(symbol)
-        guard = self._limits.risk.stoploss_guard
-        window = timedelta(
-            seconds=(guard.window_candles + guard.lock_candles) * self._limits.timeframe_s
-        )
         own = [] if past is None else past.orders
-        stops = _stop_exits(self.placed if guard.locks_all else own, now - window)
+        counted = self.placed if self._limits.risk.stoploss_guard.locks_all else own
+        stops = _stop_exits(counted, now - self._guarded)
         if past is None:
             return SymbolFacts(symbol=symbol, stop_exits_at=stops)
-        targets = [each.target_price for each in past.entries if each.target_price is not None]
         return SymbolFacts(
             symbol=symbol,
             owner=past.entries[-1].strategy if past.entries else None,
@@ -116,14 +120,18 @@ class Memory:
             strategy_orders_today=_filled_today(past.orders, now),
             disabled_strategies=tuple(sorted(past.disabled)),
             position_fill_id=past.last_fill_id,
-            stop_price=self._stop(symbol),
-            target_price=min(targets, default=None),
+            stop_price=past.stop,
+            target_price=past.target,
         )
 
-    def _stop(self, symbol: str) -> Decimal | None:
-        """The tightest stop among the entries of what is held."""
-        entries = self._past[symbol].entries if symbol in self._past else []
-        return max((e.stop_price for e in entries if e.stop_price is not None), default=None)
+    def _tighten(self, past: _Past, symbol: str) -> None:
+        """The levels of what is held after a fill."""
+        stops = (each.stop_price for each in past.entries if each.stop_price is not None)
+        targets = (each.target_price for each in past.entries if each.target_price is not None)
+        past.stop, past.target = max(stops, default=None), min(targets, default=None)
+        self._stops.pop(symbol, None)
+        if past.stop is not None:
+            self._stops[symbol] = past.stop
 
     def _throttle(self, past: _Past, order: Order) -> None:
         """A strategy that repeats itself too often in a day is disabled for the symbol."""

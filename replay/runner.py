@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.domain import account as accounts
-from engine.domain import allocation, candidates, signals
+from engine.domain import allocation, candidates, exits, signals
 from engine.domain import risk as rules
 from engine.domain.candidates import Desk
 from engine.domain.cycle import CycleTimes
@@ -195,9 +195,7 @@ class Runner:
     def _has_levels(self, held: Iterable[str]) -> bool:
         """Whether any of what is held can be touched at all."""
         plan = self.limits.exits
-        if plan.stop is not None or plan.target is not None or plan.trailing is not None:
-            return True
-        return any(self.account.memory.has_levels(symbol) for symbol in held)
+        return any(exits.has_levels(self.account.memory.levels(symbol), plan) for symbol in held)
 
     def _cycle(self, cycle: Moment, due: list[str], looked_at: list[str]) -> None:
         held = sorted(self.account.account.holdings)
@@ -338,7 +336,7 @@ class Runner:
         is_entry = any(not intent.is_exit for intent in found)
         if may_enter and is_entry and self._trust.is_lost(cycle.step, held):
             may_enter = False
-        facts = self.account.memory.allocation_facts(tuple(found), state, cycle.now, held)
+        facts = self.account.memory.allocation_facts(tuple(found), state, cycle.now)
         made: Allocation = allocation.allocate(
             facts,
             snapshot=desk.snapshot,
@@ -368,5 +366,5 @@ class Runner:
         if held is None:
             self._watch.drop(symbol)
             return
-        facts = self.account.memory.symbol_facts([symbol], cycle.now)[symbol]
+        facts = self.account.memory.levels(symbol)
         self._watch.keep(accounts.position_of(held), facts, cycle.step + 1)

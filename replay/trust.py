@@ -28,14 +28,15 @@ class Trust:
 
     def state(self, state: TradingState, step: int, held: list[str]) -> TradingState:
         """REDUCING too where one of the cycles just before did not trust the market."""
-        earlier = range(max(step - degraded.GOOD_CYCLES, 0), step)
-        if state is TradingState.ACTIVE and any(self.is_lost(each, held) for each in earlier):
-            return TradingState.REDUCING
-        return state
+        first = max(step - degraded.GOOD_CYCLES, 0)
+        if state is not TradingState.ACTIVE or not self._history.has_suspects(first, step):
+            return state
+        is_lost = any(self.is_lost(each, held) for each in range(first, step))
+        return TradingState.REDUCING if is_lost else state
 
     def is_lost(self, step: int, held: list[str]) -> bool:
         """Whether too many of the symbols a cycle would work on have unusable candles."""
-        if not self._limits.risk.is_enforced or not self._history.has_suspects(step):
+        if not self._limits.risk.is_enforced or not self._history.has_suspects(step, step + 1):
             return False
         key = (step, tuple(held))
         if key not in self._known:

@@ -54,7 +54,7 @@ def select(
     refused |= {symbol: "unknown_symbol" for symbol in (asked or ()) if symbol not in universe}
     kept = [universe[symbol] for symbol in holding if symbol in universe]
     return Selection(
-        selected=tuple(sorted([*fit, *kept], key=_by_volume)),
+        selected=tuple(sorted([*fit, *kept], key=_by_volume) if kept else fit),
         held=tuple(sorted(holding)),
         outcomes=tuple(
             _skipped(symbol, refused[symbol]) for symbol in sorted(refused.keys() - holding)

@@ -80,6 +80,8 @@ def assess(
 
 def without_minimum(instrument: Instrument) -> Instrument:
     """The same instrument without a minimum order value: a rule that can be lifted."""
+    if instrument.min_notional == 0:
+        return instrument
     return msgspec.structs.replace(instrument, min_notional=ZERO)
 
 

@@ -116,7 +116,7 @@ def size_entry(
     allowance = sizing_allowance(
         price=signal.price,
         unit_risk=signal.price if stop is None else signal.price - stop,
-        volatility=last_atr(candles),
+        volatility=last_atr(candles) if limits.sizing.method == "volatility" else None,
         equity=snapshot.equity,
         lot=instrument.lot_size,
         limits=limits,
