@@ -60,15 +60,15 @@ def load(options: Options) -> dict[str, Candles]:
 class _Rows:
     """One symbol: how many rows have closed at each now, and faults counted up to each row.
 
-    `opens` is the open of the candle that follows each now (NaN for none), `closes` the close of
-    the one that just ended. `days` is the first row that closed within a day of each now.
+    `prices` is what an order of each now meets (NaN for none): the open of the candle that
+    follows, or the close of the one that just ended. `days` is the first row that closed within a
+    day of each now.
     """
 
     ends: NDArray[np.int64]
     days: NDArray[np.int64]
     suspicious: NDArray[np.int64]
-    opens: Floats
-    closes: Floats
+    prices: Floats
 
 
 class History:
@@ -157,6 +157,11 @@ class History:
         sound = np.flatnonzero(~self._suspect[symbol][:step])
         return int(sound[-1]) if len(sound) else -1
 
+    def bids_at(self, step: int) -> list[float]:
+        """The bid of every symbol at a now, by its place; NaN where there is no price."""
+        found: list[float] = self.bids_of_all[:, step].tolist()
+        return found
+
     def bids(self, symbol: str) -> Floats:
         """The bid at each now, NaN where there is no price. Right to the last digit of a float."""
         found: Floats = self.bids_of_all[self.places[symbol]]
@@ -169,11 +174,10 @@ class History:
             return np.asarray(
                 [np.nan if isinstance(quote, str) else float(quote.bid) for quote in found]
             )
-        prices = self._met(rows)
         if not self._options.is_enforced:
-            return quotes.bids_of(prices, self.spread_bps)
+            return quotes.bids_of(rows.prices, self.spread_bps)
         series = self.feed.series(symbol)
-        return quotes.bids_on_ticks(prices, rows.ends, series, self.spread_bps)
+        return quotes.bids_on_ticks(rows.prices, rows.ends, series, self.spread_bps)
 
     def has_suspects(self, first: int, end: int) -> bool:
         """Whether any symbol may be unfit to be traded on from the now `first` to before `end`."""
@@ -227,7 +231,7 @@ class History:
     def quote(self, symbol: str, now_ms: int) -> Quote | str:
         """What an order meets now, or why there is no price."""
         rows, step = self._rows[symbol], self._steps.get(now_ms)
-        price = math.nan if rows is None or step is None else float(self._met(rows)[step])
+        price = math.nan if rows is None or step is None else float(rows.prices[step])
         try:
             if math.isnan(price):
                 price = self._asked_price(symbol, now_ms)
@@ -248,14 +252,10 @@ class History:
             assert isinstance(quote, Quote)  # noqa: S101  the step has one
             return quote.bid
         tick = self._tick(symbol, int(rows.ends[step]) - 1)
-        return quotes.exact_bid(float(self._met(rows)[step]), self.spread_bps, tick)
-
-    def _met(self, rows: _Rows) -> Floats:
-        """The price that an order of each now meets; NaN for none."""
-        return rows.closes if self._options.fill_at_close else rows.opens
+        return quotes.exact_bid(float(rows.prices[step]), self.spread_bps, tick)
 
     def _asked_price(self, symbol: str, now_ms: int) -> float:
-        """The same, asked of the feed. Raises DataQualityError, which says why there is none."""
+        """What an order meets. Raises DataQualityError, which says why that is no price."""
         if not self._options.fill_at_close:
             return self.feed.next_open(symbol, now_ms)
         newest = self.newest(symbol, now_ms)
@@ -329,20 +329,21 @@ class History:
             series, timeframe_s=self.limits.timeframe_s, limits=self.limits.quality
         )
         ends = series.time.searchsorted(self.nows - self.step_ms, side="right")
-        opens_at = self._coming
-        coming = np.minimum(series.time.searchsorted(opens_at), len(series) - 1)
-        newest = np.where(ends > 0, ends - 1, -1)
         return _Rows(
             ends=ends,
             days=series.time.searchsorted(self.nows - DAY_MS - 1, side="right"),
             suspicious=np.concatenate(([0], np.cumsum(~good))),
-            opens=quotes.prices_of(
-                series.open, np.where(series.time[coming] == opens_at, coming, -1)
-            ),
-            closes=quotes.prices_of(
-                series.close, np.where(series.time[newest] + self.step_ms == self.nows, newest, -1)
-            ),
+            prices=self._prices_of(series, ends),
         )
+
+    def _prices_of(self, series: Candles, ends: NDArray[np.int64]) -> Floats:
+        if self._options.fill_at_close:
+            newest = np.where(ends > 0, ends - 1, -1)
+            is_new = series.time[newest] + self.step_ms == self.nows
+            return quotes.prices_of(series.close, np.where(is_new, newest, -1))
+        coming = np.minimum(series.time.searchsorted(self._coming), len(series) - 1)
+        is_next = series.time[coming] == self._coming
+        return quotes.prices_of(series.open, np.where(is_next, coming, -1))
 
     def _is_suspect(self, symbol: str) -> NDArray[np.bool_]:
         rows, series = self._rows[symbol], self.candles[symbol]

@@ -90,12 +90,15 @@ class Marking:
     def _bids(self, step: int) -> dict[str, Decimal]:
         """The exact bid of each holding, the newest since the account was marked last."""
         found: dict[str, Decimal] = {}
-        for symbol in self._account.account.holdings:
-            bids, newest = self._history.bids(symbol), step
-            while newest > self.done and math.isnan(bids[newest]):
-                newest -= 1
-            if newest > self.done:
-                found[symbol] = self._history.bid(symbol, newest)
+        missing = list(self._account.account.holdings)
+        places = self._history.places
+        while missing and step > self.done:
+            bids = self._history.bids_at(step)
+            for symbol in missing:
+                if not math.isnan(bids[places[symbol]]):
+                    found[symbol] = self._history.bid(symbol, step)
+            missing = [symbol for symbol in missing if symbol not in found]
+            step -= 1
         return found
 
 

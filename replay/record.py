@@ -23,32 +23,22 @@ class Record:
     """
 
     def __init__(self) -> None:
-        self.lines: list[Line] = []
+        self._lines: list[Line] = []
+        self._unwritten: list[tuple[datetime, RiskDecision | Line]] = []
         self.latches: list[SafetyBreach] = []
         self.skips: Counter[str] = Counter()
         self._known: dict[str, str] = {}
 
+    @property
+    def lines(self) -> list[Line]:
+        """All of it in order; written out when it is asked for."""
+        self._lines += [_line(now, entry) for now, entry in self._unwritten]
+        self._unwritten.clear()
+        return self._lines
+
     def decisions(self, now: datetime, made: Iterable[RiskDecision]) -> None:
         """What became of candidates."""
-        for decision in made:
-            intent = decision.intent
-            self._add(
-                now,
-                "decision",
-                intent.symbol,
-                strategy=intent.strategy,
-                side=intent.side.value,
-                verdict=decision.verdict.value,
-                quantity=text(decision.quantity),
-                binding_rule=decision.binding_rule,
-                reason=decision.reason,
-                exit_reason=intent.exit_reason,
-                price=text(intent.price),
-                stop_price=None if intent.stop_price is None else text(intent.stop_price),
-                target_price=None if intent.target_price is None else text(intent.target_price),
-                candle_time=intent.candle_time,
-                allowances=msgspec.to_builtins(decision.allowances),
-            )
+        self._unwritten += [(now, decision) for decision in made]
 
     def dropped(self, now: datetime, dropped: Iterable[DroppedSignal]) -> None:
         """Signals that went no further."""
@@ -92,5 +82,29 @@ class Record:
             self._add(now, kind, symbol, reason=reason)
 
     def _add(self, now: datetime, kind: str, symbol: str, **fields: object) -> None:
-        time = now.isoformat().replace("+00:00", "Z")
-        self.lines.append({"time": time, "kind": kind, "symbol": symbol, **fields})
+        self._unwritten.append((now, {"kind": kind, "symbol": symbol, **fields}))
+
+
+def _line(now: datetime, entry: RiskDecision | Line) -> Line:
+    fields = _decision(entry) if isinstance(entry, RiskDecision) else entry
+    return {"time": now.isoformat().replace("+00:00", "Z"), **fields}
+
+
+def _decision(decision: RiskDecision) -> Line:
+    intent = decision.intent
+    return {
+        "kind": "decision",
+        "symbol": intent.symbol,
+        "strategy": intent.strategy,
+        "side": intent.side.value,
+        "verdict": decision.verdict.value,
+        "quantity": text(decision.quantity),
+        "binding_rule": decision.binding_rule,
+        "reason": decision.reason,
+        "exit_reason": intent.exit_reason,
+        "price": text(intent.price),
+        "stop_price": None if intent.stop_price is None else text(intent.stop_price),
+        "target_price": None if intent.target_price is None else text(intent.target_price),
+        "candle_time": intent.candle_time,
+        "allowances": msgspec.to_builtins(decision.allowances),
+    }

@@ -54,8 +54,9 @@ def results_of(account: ReplayAccount) -> Results:
     """Everything that is written and shown; annual figures are of daily points."""
     curve = account.curve
     days = days_per_year(curve)
-    overall = performance.measure(performance.daily(curve), account.fills, periods_per_year=days)
-    fine = performance.drawdown(curve)
+    figures = performance.measure(
+        performance.daily(curve), account.fills, periods_per_year=days, fine=curve
+    )
     closed = trades.closed_trades(account.fills)
     return Results(
         trades=tuple(_row(trade, account) for trade in closed),
@@ -63,7 +64,7 @@ def results_of(account: ReplayAccount) -> Results:
         cash=tuple(account.cash),
         start_equity=account.start,
         final_equity=account.account.equity,
-        performance=_with_fine_drawdown(overall, curve, account, fine),
+        performance=figures,
         days_per_year=days,
     )
 
@@ -98,26 +99,6 @@ def _figures(group: TradeFigures) -> dict[str, object]:
 
 def _plain(value: object) -> object:
     return float(value) if isinstance(value, Decimal) else value
-
-
-def _with_fine_drawdown(
-    figures: Performance,
-    curve: Curve,
-    account: ReplayAccount,
-    fall: performance.Drawdown,
-) -> Performance:
-    """Depth, exposure and turnover of every point, not of days: a day's low matters."""
-    fields = {name: getattr(figures, name) for name in Performance.__struct_fields__}
-    fields |= {
-        "total_return": performance.total_return(curve),
-        "max_drawdown": fall.depth,
-        "max_drawdown_s": fall.depth_s,
-        "longest_drawdown_s": fall.longest_s,
-        "calmar": performance.calmar(figures.cagr, fall),
-        "exposure": performance.exposure(curve, account.fills),
-        "turnover": performance.turnover(curve, account.fills),
-    }
-    return Performance(**fields)
 
 
 def _row(trade: Trade, account: ReplayAccount) -> TradeRow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -315,8 +316,10 @@ class Runner:
 
     def _may_enter(self, cycle: Moment, held: list[str]) -> bool:
         """Not without a price of everything that is held, nor once no further candle comes."""
-        is_last = cycle.now_ms == self.history.feed.end_ms
-        return not is_last and all(np.isfinite(self.history.bids(s)[cycle.step]) for s in held)
+        if cycle.now_ms == self.history.feed.end_ms:
+            return False
+        bids, places = self.history.bids_at(cycle.step), self.history.places
+        return not any(math.isnan(bids[places[symbol]]) for symbol in held)
 
     def _allocate(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 from types import MappingProxyType
 
@@ -17,6 +18,7 @@ from engine.domain.model import Action, OrderBody, OrderStatus, Quote, Side
 NAMESPACE = uuid.UUID("6f2f7a5e-3c41-4d0b-9a1e-52c7b8d0e6f4")
 KEY_VERSION = "v1"
 PLAIN_EXIT_ATTEMPTS = 3
+_compact = json.JSONEncoder(separators=(",", ":"))
 
 RANKS: Mapping[OrderStatus, int] = MappingProxyType(
     {
@@ -123,9 +125,11 @@ def freeze(body: OrderBody) -> str:
         value = getattr(body, name)
         if isinstance(value, Decimal):
             fields[name] = text(value)
-        elif value is not None:
+        elif isinstance(value, datetime):
             fields[name] = msgspec.to_builtins(value)
-    return json.dumps(fields, separators=(",", ":"))
+        elif value is not None:
+            fields[name] = value
+    return _compact.encode(fields)
 
 
 def _key(*parts: str) -> str:

@@ -93,16 +93,23 @@ def curve_of(points: Iterable[Point]) -> Curve:
     return Curve(table[:, 0], table[:, 1])
 
 
-def measure(curve: Curve, fills: Sequence[Fill], *, periods_per_year: float) -> Performance:
-    """All figures of an equity curve (positive equity) and its fills."""
-    equity, is_line = curve.equity, len(curve.equity) > 1
+def measure(
+    curve: Curve, fills: Sequence[Fill], *, periods_per_year: float, fine: Curve | None = None
+) -> Performance:
+    """All figures of an equity curve (positive equity) and its fills.
+
+    `fine` is the same curve with every point, where `curve` has only some of them (one a day):
+    return, drawdown, exposure and turnover are of it, since a day's low matters.
+    """
+    whole = curve if fine is None else fine
+    equity = curve.equity
     returns = equity[1:] / equity[:-1] - 1.0
     growth = cagr(equity, periods_per_year)
-    fall = drawdown(curve) if is_line else None
+    fall = drawdown(whole) if len(whole.equity) > 1 else None
     closed = round_trips.closed_trades(fills)
     figures = round_trips.figures_of(closed)
     return Performance(
-        total_return=total_return(curve),
+        total_return=total_return(whole),
         cagr=growth,
         volatility=volatility(returns, periods_per_year),
         sharpe=sharpe(returns, periods_per_year),
@@ -115,8 +122,8 @@ def measure(curve: Curve, fills: Sequence[Fill], *, periods_per_year: float) -> 
         win_rate=figures.win_rate,
         profit_factor=figures.profit_factor,
         expectancy=figures.expectancy,
-        exposure=exposure(curve, fills),
-        turnover=turnover(curve, fills),
+        exposure=exposure(whole, fills),
+        turnover=turnover(whole, fills),
         fees=total(fill.fee for fill in fills),
         by_strategy=round_trips.by_strategy(closed),
         by_symbol=round_trips.by_symbol(closed),

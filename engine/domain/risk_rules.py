@@ -205,14 +205,16 @@ def _merged(allowances: Iterable[Allowance]) -> tuple[Allowance, ...]:
     """One allowance a rule: the smaller where it was asked twice, the later of equal ones."""
     by_rule: dict[str, Allowance] = {}
     for allowance in allowances:
-        known = by_rule.setdefault(allowance.rule, allowance)
-        if allowance.quantity is None:
-            replaces = known.quantity is None
-        else:
-            replaces = known.quantity is None or allowance.quantity <= known.quantity
-        if replaces:
+        known = by_rule.get(allowance.rule)
+        if known is None or _replaces(allowance.quantity, known.quantity):
             by_rule[allowance.rule] = allowance
     return tuple(by_rule.values())
+
+
+def _replaces(later: Decimal | None, earlier: Decimal | None) -> bool:
+    if later is None or earlier is None:
+        return earlier is None
+    return later <= earlier
 
 
 def _in_lots(allowance: Allowance, lot: Decimal) -> Allowance:

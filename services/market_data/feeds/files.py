@@ -45,7 +45,8 @@ class Series:
     @cached_property
     def price_decimals(self) -> NDArray[np.int64]:
         """The most decimals of prices up to each of `times`."""
-        prices = np.max([_decimals(column) for column in self.candles.prices()[:4]], axis=0)
+        columns = np.concatenate(self.candles.prices()[:4])
+        prices = _decimals(columns).reshape(4, len(self.times)).max(axis=0)
         found: NDArray[np.int64] = np.maximum.accumulate(prices[self.order])
         return found
 
