@@ -98,6 +98,8 @@ class History:
         self._suspects: NDArray[np.int64] = np.sum(
             list(self._suspect.values()), axis=0, dtype=np.int64
         )
+        doubtful = np.cumsum(self._suspects > 0)
+        self._doubtful_before: list[int] = [0, *doubtful.tolist()]
         self._listed: dict[str, Instrument] = {}
         self._listed_at = 0
 
@@ -157,9 +159,10 @@ class History:
         sound = np.flatnonzero(~self._suspect[symbol][:step])
         return int(sound[-1]) if len(sound) else -1
 
-    def bids_at(self, step: int) -> list[float]:
-        """The bid of every symbol at a now, by its place; NaN where there is no price."""
-        found: list[float] = self.bids_of_all[:, step].tolist()
+    @cached_property
+    def bids_at(self) -> list[list[float]]:
+        """The bids of each now, by the place of the symbol; NaN where there is no price."""
+        found: list[list[float]] = self.bids_of_all.T.tolist()
         return found
 
     def bids(self, symbol: str) -> Floats:
@@ -181,7 +184,7 @@ class History:
 
     def has_suspects(self, first: int, end: int) -> bool:
         """Whether any symbol may be unfit to be traded on from the now `first` to before `end`."""
-        return bool(self._suspects[first:end].any())
+        return self._doubtful_before[end] > self._doubtful_before[first]
 
     def count_suspects(self, step: int) -> int:
         """How many symbols may be unfit to be traded on at this now."""

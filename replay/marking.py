@@ -49,6 +49,11 @@ class Marking:
         places = self._history.places
         return [places[symbol] for symbol in self._account.account.holdings]
 
+    def deepest(self, equity: Floats) -> float:
+        """A fraction that no loss of these steps exceeds: no day began above the peak."""
+        peak = max(float(self._account.account.peak_equity), float(equity.max()))
+        return 1.0 - float(equity.min()) / peak if peak > 0 else float("inf")
+
     def losses(self, equity: Floats) -> tuple[Floats, Floats]:
         """Since the day began, and below the peak, as fractions, of each of these steps."""
         account = self._account.account
@@ -93,7 +98,7 @@ class Marking:
         missing = list(self._account.account.holdings)
         places = self._history.places
         while missing and step > self.done:
-            bids = self._history.bids_at(step)
+            bids = self._history.bids_at[step]
             for symbol in missing:
                 if not math.isnan(bids[places[symbol]]):
                     found[symbol] = self._history.bid(symbol, step)

@@ -166,6 +166,8 @@ class Runner:
         daily = risk.max_daily_loss_soft
         if self.state is TradingState.REDUCING:
             daily = risk.max_daily_loss_hard
+        if self._marking.deepest(equity) < float(min(daily, risk.max_drawdown)) - MARGIN:
+            return None
         of_day, of_peak = self._marking.losses(equity)
         broken = of_day >= float(daily) - MARGIN
         broken |= of_peak >= float(risk.max_drawdown) - MARGIN
@@ -183,8 +185,9 @@ class Runner:
             if position.symbol not in desk.facts:
                 continue
             cause = candidates.touched(desk, position)
-            newest = self.history.newest(position.symbol, cycle.now_ms).time
-            if cause is None or cause.candle_time != newest:
+            if cause is None:
+                continue
+            if cause.candle_time != self.history.newest(position.symbol, cycle.now_ms).time:
                 continue
             intent = candidates.leave(desk, position, cause, None)
             price = cause.touch_price
@@ -318,7 +321,7 @@ class Runner:
         """Not without a price of everything that is held, nor once no further candle comes."""
         if cycle.now_ms == self.history.feed.end_ms:
             return False
-        bids, places = self.history.bids_at(cycle.step), self.history.places
+        bids, places = self.history.bids_at[cycle.step], self.history.places
         return not any(math.isnan(bids[places[symbol]]) for symbol in held)
 
     def _allocate(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import numpy as np
@@ -60,7 +60,7 @@ def protective_exit(
     if not has_levels(facts, exits):
         return _time_is_up(position, exits, timeframe_s, market_time)
     path = _path(position, candles, timeframe_s)
-    known = averages if averages is not None else _averages(candles, exits)
+    known = averages if averages is not None else _averages(candles, facts, exits)
     levels = _levels(position, facts, exits, path, known)
     touched = _first_touch(path, levels)
     if touched is not None:
@@ -142,17 +142,13 @@ class _Levels:
 
 def _path(position: Position, candles: Candles, timeframe_s: int) -> _Path:
     entered = round(position.opened_at.timestamp() * MILLISECONDS)
-    start = int(np.searchsorted(candles.time, entered - timeframe_s * MILLISECONDS, side="right"))
+    start = int(candles.time.searchsorted(entered - timeframe_s * MILLISECONDS, side="right"))
     time, close = candles.time[start:], candles.close[start:]
+    opened, high, low = candles.open[start:], candles.high[start:], candles.low[start:]
     partial = time < entered
-    return _Path(
-        start=start,
-        time=time,
-        open=np.where(partial, close, candles.open[start:]),
-        high=np.where(partial, close, candles.high[start:]),
-        low=np.where(partial, close, candles.low[start:]),
-        close=close,
-    )
+    if partial.any():
+        opened, high, low = (np.where(partial, close, each) for each in (opened, high, low))
+    return _Path(start, time, opened, high, low, close)
 
 
 def _levels(
@@ -169,10 +165,9 @@ def _levels(
     return _Levels(stop, target, _trailing(entry, averages, exits.trailing, path))
 
 
-def _averages(candles: Candles, exits: ExitPlan) -> Floats:
-    """ATR of each candle; nothing where no rule asks for it, since it costs the most here."""
-    rules = (exits.stop, exits.target, exits.trailing)
-    if any(rule is not None and rule.unit == "atr" for rule in rules):
+def _averages(candles: Candles, facts: SymbolFacts, exits: ExitPlan) -> Floats:
+    """ATR of each candle; nothing where no level hangs on it, since it costs the most here."""
+    if _hangs_on_averages(facts, exits):
         return atr(candles)
     return np.full(len(candles), np.nan)
 
@@ -230,11 +225,11 @@ def _touches(
 
 
 def _touch(reason: str, level: float, price: float, moment: int) -> ProtectiveExit:
-    at = np.datetime_as_string(np.datetime64(moment, "ms"), unit="s")
+    at = datetime.fromtimestamp(moment // MILLISECONDS, UTC)
     trigger = from_float(level)
     return ProtectiveExit(
         reason=reason,
-        detail=f"{reason} at {trigger:f} was touched in the candle of {at}Z",
+        detail=f"{reason} at {trigger:f} was touched in the candle of {at:%Y-%m-%dT%H:%M:%S}Z",
         trigger_price=trigger,
         touch_price=from_float(price),
         candle_time=moment,

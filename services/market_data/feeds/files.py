@@ -66,7 +66,8 @@ class Series:
 
     def volume_of(self, rows: slice | NDArray[np.intp]) -> Decimal:
         """Quote volume of these rows."""
-        return Decimal(f"{np.add.reduce(self.quote_volume[rows]):.2f}")
+        volume = float(np.add.reduce(self.quote_volume[rows]))
+        return Decimal(f"{volume:.2f}")
 
     def place(self, until_ms: int) -> int:
         """The place in order of the candle that opened last at or before then; -1 for none."""
