@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -375,8 +376,7 @@ class History:
         return nows
 
 
-@dataclass(frozen=True)
-class Newest:
+class Newest(NamedTuple):
     """A closed candle: its open time, volume and close."""
 
     time: int

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from engine.domain import risk_rules as rules
 from engine.domain.amounts import EXACT, ONE, ZERO, affordable
@@ -40,8 +39,7 @@ class Cycle(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Barrier:
+class Barrier(NamedTuple):
     """Everything that the decision of a cycle is made of."""
 
     facts: AllocationFacts
@@ -56,8 +54,7 @@ class Barrier:
     may_enter: bool
 
 
-@dataclass(frozen=True)
-class Offer:
+class Offer(NamedTuple):
     """A candidate with the prices that it can be had at."""
 
     intent: OrderIntent

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,8 +71,7 @@ def protective_exit(
     return _time_is_up(position, exits, timeframe_s, market_time)
 
 
-@dataclass(frozen=True)
-class Reach:
+class Reach(NamedTuple):
     """Where a position may be touched from its entry on: `touched` for rows from `start` on.
 
     `trailing` is the level before each of these rows, and after the last one; NaN is no level.
@@ -119,8 +118,7 @@ def has_levels(facts: SymbolFacts, exits: ExitPlan) -> bool:
     return any(level is not None for level in levels)
 
 
-@dataclass(frozen=True)
-class _Path:
+class _Path(NamedTuple):
     """Prices since the entry: one row a candle; `start` is the first row in the whole series."""
 
     start: int
@@ -131,8 +129,7 @@ class _Path:
     close: Floats
 
 
-@dataclass(frozen=True)
-class _Levels:
+class _Levels(NamedTuple):
     """Exit prices. `trailing` holds the level during each row, and after the last one."""
 
     stop: float
@@ -145,8 +142,8 @@ def _path(position: Position, candles: Candles, timeframe_s: int) -> _Path:
     start = int(candles.time.searchsorted(entered - timeframe_s * MILLISECONDS, side="right"))
     time, close = candles.time[start:], candles.close[start:]
     opened, high, low = candles.open[start:], candles.high[start:], candles.low[start:]
-    partial = time < entered
-    if partial.any():
+    if len(time) > 0 and time[0] < entered:
+        partial = time < entered
         opened, high, low = (np.where(partial, close, each) for each in (opened, high, low))
     return _Path(start, time, opened, high, low, close)
 
@@ -202,9 +199,9 @@ def _first_touch(path: _Path, levels: _Levels) -> ProtectiveExit | None:
     during, after = levels.trailing[:-1], levels.trailing[1:]
     by_stop, by_trailing, by_target = _touches(path, levels)
     touched = by_stop | by_trailing | by_target
-    if not touched.any():
+    row = int(touched.argmax())
+    if not touched[row]:
         return None
-    row = int(np.argmax(touched))
     moment = int(path.time[row])
     trail = float(during[row] if path.low[row] <= during[row] else after[row])
     if by_stop[row] and not (by_trailing[row] and trail > levels.stop):

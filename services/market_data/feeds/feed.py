@@ -7,9 +7,8 @@ in replay and the wall clock when live. A feed never shows a candle that closes 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from engine.domain.model import Candles, Instrument, MarketClock
 
@@ -18,8 +17,7 @@ MIN_NOTIONAL = Decimal(10)
 BASIS_POINTS = Decimal(10_000)
 
 
-@dataclass(frozen=True)
-class Prices:
+class Prices(NamedTuple):
     """Best bid and ask, and the last price, on the instrument's tick."""
 
     bid: Decimal
