@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,10 +29,12 @@ from services.market_data.feeds.tables import read_candles
 MILLISECONDS = 1000
 LEAST_CANDLES = 3
 LEAST_HISTORY = 2
+MOMENTS_LISTED = 4  # remembered ones: the steps before a decision are asked about again
 
 Floats = NDArray[np.float64]
 
 
+@lru_cache(maxsize=16)
 def moment(time_ms: int) -> datetime:
     """Epoch milliseconds as an aware instant."""
     return datetime.fromtimestamp(time_ms / MILLISECONDS, UTC)
@@ -101,8 +103,7 @@ class History:
         )
         doubtful = np.cumsum(self._suspects > 0)
         self._doubtful_before: list[int] = [0, *doubtful.tolist()]
-        self._listed: dict[str, Instrument] = {}
-        self._listed_at = 0
+        self._listed: dict[tuple[str, int], Instrument] = {}
 
     @property
     def end_ms(self) -> int:
@@ -198,11 +199,11 @@ class History:
 
     def instrument(self, symbol: str, now_ms: int) -> Instrument:
         """The symbol as it is listed now; without limits its steps but the lot are lifted."""
-        if now_ms != self._listed_at:
-            self._listed, self._listed_at = {}, now_ms
-        known = self._listed.get(symbol)
+        known = self._listed.get((symbol, now_ms))
         if known is None:
-            known = self._listed[symbol] = self._instrument(symbol, now_ms)
+            if len(self._listed) > MOMENTS_LISTED * len(self.candles):
+                self._listed.clear()
+            known = self._listed[symbol, now_ms] = self._instrument(symbol, now_ms)
         return known
 
     def _instrument(self, symbol: str, now_ms: int) -> Instrument:

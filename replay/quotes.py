@@ -42,7 +42,10 @@ def _on_its_tick(price: float, spread_bps: float, tick: Decimal) -> Decimal | No
     if spread_bps != 0:
         return None
     found = Decimal(repr(price))
-    return plain(found) if found.quantize(tick, context=EXACT) == found else None
+    if EXACT.quantize(found, tick) != found:
+        return None
+    # A float is written without trailing zeros but for the one of a whole number.
+    return plain(found) if price.is_integer() else found
 
 
 def prices_of(prices: Floats, rows: Rows) -> Floats:

@@ -1,0 +1,69 @@
+"""What a replay looks up of the market is what its feed would answer."""
+
+from __future__ import annotations
+
+import tempfile
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.domain.amounts import plain
+from engine.domain.model import Candles
+from engine.errors import DataQualityError
+from replay import quotes
+from services.market_data.feeds.feed import around
+from tests.replays import replayed, waves, write
+
+COUNT = 60
+
+
+@given(
+    price=st.floats(1e-6, 1e9),
+    places=st.integers(0, 12),
+    tick=st.sampled_from([Decimal(1), Decimal("0.01"), Decimal("0.000001"), Decimal("1e-12")]),
+    spread=st.sampled_from([0.0, 7.0]),
+)
+@settings(max_examples=300)
+def test_a_quote_is_the_spread_around_its_price(
+    price: float, places: int, tick: Decimal, spread: float
+) -> None:
+    price = max(round(price, places), 1e-6)
+    made, found = around(price, spread, tick), quotes.exact(price, spread, tick)
+    for side in ("bid", "ask", "last"):
+        assert repr(getattr(found, side)) == repr(plain(getattr(made, side)))
+    assert repr(quotes.exact_bid(price, spread, tick)) == repr(found.bid)
+
+
+@pytest.mark.parametrize("swapped", [[], [3, 7]], ids=["in order", "disordered"])
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_what_is_looked_up_by_moment_is_what_the_feed_finds_by_time(
+    swapped: list[int], seed: int
+) -> None:
+    candles = {"A/USD": waves(seed, COUNT), "B/USD": spoilt(waves(seed + 1, COUNT), seed, swapped)}
+    with tempfile.TemporaryDirectory() as folder:
+        path = write(Path(folder) / "candles.parquet", candles)
+        history = replayed(path, "--strategy", "sma_cross").runner.history
+    for now_ms in history.nows.tolist():
+        for symbol in candles:
+            assert history.instrument(symbol, now_ms) == history.feed.instrument(symbol, now_ms)
+            quote = history.quote(symbol, now_ms)
+            if isinstance(quote, str):
+                with pytest.raises(DataQualityError, match=quote):
+                    history.feed.prices(symbol, now_ms)
+            else:
+                prices = history.feed.prices(symbol, now_ms)
+                assert (quote.bid, quote.ask, quote.last) == tuple(prices)
+        assert history.filled_in("A/USD", now_ms) == history.feed.coming(now_ms)
+
+
+def spoilt(series: Candles, seed: int, swapped: list[int]) -> Candles:
+    """The same with some candles missing, and those at these rows in reverse order."""
+    random = np.random.default_rng(seed)
+    rows = np.flatnonzero(random.random(len(series)) > 0.1)
+    rows[swapped] = rows[swapped[::-1]]
+    return Candles(series.time[rows], *(column[rows] for column in series.prices()))
