@@ -18,6 +18,7 @@ from engine.control import health, metrics
 from engine.control.desk import Desk
 from engine.control.events import EventFeed
 from engine.errors import ConfigError
+from engine.process_memory import keep_what_was_imported
 from engine.telemetry import configure_logging, get_logger
 from engine.version import VERSION
 from routes.audit_trail import add_audit
@@ -92,6 +93,7 @@ def main() -> int:
     except ConfigError as error:
         sys.stderr.writelines(f"{fault}\n" for fault in error.faults)
         return 1
+    keep_what_was_imported()
     log.info("api_ready", url=server.url)
     stopping.wait()
     events_of(app).close()

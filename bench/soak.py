@@ -1,7 +1,9 @@
 """Many cycles back to back: what drifts.
 
 `./dev bench soak [--cycles 500] [--symbols 100]` compares the first tenth, after ten cycles, with
-the last tenth: seconds a cycle, memory by process, Redis' keys, the ledger's size.
+the last tenth: seconds a cycle, memory of each process, Redis' keys, the ledger's size. A process'
+memory is what is resident of it; all of them together count a shared page once, so that their sum
+also grows while the worker's processes write to pages that they shared with their parent.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +32,21 @@ from bench.measure import (
 from tests.integration.stack import Stack, running
 
 WARM = 10
+SEVERAL = ("workers", "upkeep")  # the parent is the first
 COLUMNS = ("case", "after_warm", "at_end", "drift_percent")
 
 
 def sample(stack: Stack) -> dict[str, float]:
-    """Memory by role in MB, Redis' keys, and the ledger's MB."""
+    """Memory of each process and of all in MB, Redis' keys, and the ledger's MB."""
     memory: dict[str, float] = defaultdict(float)
+    seen: Counter[str] = Counter()
     for process in members(stack.pid):
-        memory[f"{role_of(process)} MB"] += process.memory_full_info().pss / MEGABYTE
+        role, used = role_of(process), process.memory_full_info()
+        seen[role] += 1
+        memory[f"{role} {seen[role]} MB" if role in SEVERAL else f"{role} MB"] += (
+            used.rss / MEGABYTE
+        )
+        memory["together MB"] += used.pss / MEGABYTE
     client = redis_of(stack.pid)
     keys: Any = 0 if client is None else client.dbsize()
     files = (stack.folder / "data").rglob("ledger.sqlite*")

@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from engine.config_source import load_settings, secret_values
 from engine.errors import ConfigError
+from engine.process_memory import keep_what_was_imported
 from engine.service_settings import SERVICES, ServiceName
 from engine.settings import Settings
 from engine.telemetry import configure_logging
@@ -68,6 +69,7 @@ def _serve_all(
         server = serve(_create(name, settings), section.host, section.port, section.threads)
         servers.append(server)
         _say(f"ready {name} {server.url}")
+    keep_what_was_imported()
     if servers:
         stopping.wait()
     else:

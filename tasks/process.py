@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import socket
 from typing import Any
@@ -11,6 +10,7 @@ from celery.signals import setup_logging, worker_init, worker_process_init
 
 from engine.bootstrap import build_engine
 from engine.ports import Engine
+from engine.process_memory import keep_what_was_imported
 from engine.telemetry import configure_logging
 from tasks.app import settings
 
@@ -42,8 +42,7 @@ def _configure_logging(**_: Any) -> None:
 @worker_init.connect
 def _freeze(**_: Any) -> None:
     """What was imported stays shared with the pool: no collection of a child touches its pages."""
-    gc.collect()
-    gc.freeze()
+    keep_what_was_imported()
 
 
 @worker_process_init.connect

@@ -34,6 +34,7 @@ ENGINE_LAYERS = {
     "engine.ports": 2,
     "engine.ledger_ports": 2,
     "engine.telemetry": 2,
+    "engine.process_memory": 2,
     "engine.bootstrap": 4,
 }
 SETTINGS_LAYER = 2
@@ -60,6 +61,7 @@ SERVICES_MAY = (
     "engine.service_settings",
     "engine.config_source",
     "engine.telemetry",
+    "engine.process_memory",
     "engine.errors",
     "engine.failpoints",
     "engine.version",

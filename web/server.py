@@ -10,7 +10,7 @@ from flask import Flask
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import create_server
-from waitress.task import ErrorTask
+from waitress.task import ErrorTask, ThreadedTaskDispatcher
 
 from engine.errors import ConfigError
 from web.problems import PROBLEM_TYPE, Problem, encode_problem, phrase
@@ -38,6 +38,37 @@ class _ProblemTask(ErrorTask):  # type: ignore[misc]
 
 class _Channel(HTTPChannel):  # type: ignore[misc]
     error_task_class = _ProblemTask
+
+
+class _Dispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]
+    """Starts a thread when a request finds none idle, up to `most`.
+
+    Waitress starts all of them and wakes them in turn, so that every one comes to have a stack and
+    a share of the allocator's memory, although two would do.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def add_task(self, task: Any) -> None:
+        """Have it served by an idle thread, else by a new one, else by the next to be done."""
+        with self.lock:
+            self.queue.append(task)
+            self.queue_cv.notify()
+            running = len(self.threads) - self.stop_count
+            waiting = len(self.queue) - (running - self.active_count)
+        if waiting <= 0:
+            return
+        if running < self._most:
+            self.set_thread_count(running + 1)
+        else:
+            self.queue_logger.warning("Task queue depth is %d", waiting)
+
+    def shutdown(self, *given: Any, **options: Any) -> bool:
+        """End the threads, and start none again."""
+        self._most = 0
+        return bool(super().shutdown(*given, **options))
 
 
 class RunningServer:
@@ -74,7 +105,7 @@ class RunningServer:
 
 
 def serve(app: Flask, host: str, port: int, threads: int) -> RunningServer:
-    """Listen on host and port (0: a free one) and answer with `threads` threads.
+    """Listen on host and port (0: a free one) and answer with up to `threads` threads.
 
     Returns once it listens. Raises ConfigError with a line that names the port when it cannot.
     """
@@ -90,7 +121,7 @@ def serve(app: Flask, host: str, port: int, threads: int) -> RunningServer:
         app,
         map=sockets,
         sockets=[listening],
-        threads=threads,
+        _dispatcher=_Dispatcher(threads),
         ident=None,
         max_request_body_size=int(app.config["MAX_CONTENT_LENGTH"]) + _READ_BEYOND_LIMIT_BYTES,
     )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
 from flask import Flask
 
 from engine.errors import ConfigError
+from tests.integration.stack import wait_for
 from web import KeyRing, RunningServer, create_app, route, serve
 
 LIMIT = 1000
@@ -118,3 +120,52 @@ def test_close_frees_the_port_and_may_be_called_twice(server: RunningServer) -> 
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", server.port))
         probe.listen()
+
+
+def test_a_thread_is_started_only_when_a_request_finds_none_idle() -> None:
+    arrived = threading.Barrier(3, timeout=5)
+    served_by: set[str] = set()
+    app = build()
+
+    @route(app, "GET", "/alone", summary="Alone")
+    def alone() -> dict[str, str]:
+        served_by.add(threading.current_thread().name)
+        return {}
+
+    @route(app, "GET", "/together", summary="Together")
+    def together() -> dict[str, str]:
+        arrived.wait()
+        return {}
+
+    running = serve(app, "127.0.0.1", 0, 3)
+    with requests.Session() as session:
+        for _ in range(20):
+            session.get(f"{running.url}/alone", timeout=5)
+    with ThreadPoolExecutor(3) as askers:
+        answers = list(
+            askers.map(lambda _: requests.get(f"{running.url}/together", timeout=9), range(3))
+        )
+    running.close()
+    assert len(served_by) <= 2  # one may still be writing its answer when the next request comes
+    assert [answer.status_code for answer in answers] == [200] * 3
+
+
+def test_more_requests_than_threads_wait_their_turn(caplog: pytest.LogCaptureFixture) -> None:
+    entered, release = threading.Event(), threading.Event()
+    app = build()
+
+    @route(app, "GET", "/held", summary="Held")
+    def held() -> dict[str, str]:
+        entered.set()
+        assert release.wait(5)
+        return {}
+
+    running = serve(app, "127.0.0.1", 0, 1)
+    with ThreadPoolExecutor(2) as askers, caplog.at_level("WARNING", "waitress.queue"):
+        first = askers.submit(requests.get, f"{running.url}/held", timeout=9)
+        assert entered.wait(5)
+        second = askers.submit(requests.get, f"{running.url}/health", timeout=9)
+        wait_for(lambda: "Task queue depth is 1" in caplog.text, 5, "a warning of the queue")
+        release.set()
+        assert [first.result().status_code, second.result().status_code] == [200, 200]
+    running.close()
