@@ -13,7 +13,7 @@ from engine.settings import batch_processes
 settings = load_settings()
 
 broker_url = redis_url(settings)
-result_backend = broker_url
+result_backend = f"tasks.chord_backend:ChordBackend+{broker_url}"
 redbeat_redis_url = broker_url
 
 # Late acknowledgement: with early ones the body of a chord never fired after a kill.

@@ -78,8 +78,8 @@ def measure(symbols: int, cycles: int) -> list[Row]:
         with Meter(stack.pid) as meter:
             walls = []
             for number in range(cycles):
-                [(_, wall)] = timed_cycles(stack, 1, time.perf_counter)
-                walls.append(wall)
+                [(report, _)] = timed_cycles(stack, 1, time.perf_counter)
+                walls.append(report["duration_s"])
                 if (number + 1) % tenth == 0:
                     sys.stderr.write(f"{number + 1} cycles, {median(walls[-tenth:])} s each\n")
         last = sample(stack)

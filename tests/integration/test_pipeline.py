@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import requests
 
 from tests.integration.stack import Stack, running, wait_for
@@ -152,6 +153,15 @@ def test_metrics_tell_cpu_and_memory_of_every_worker_process(stack: Stack) -> No
         ), worker["name"]
     for component in ("services", "beat", "redis", "api"):
         assert f'"{component}' in text, component
+
+
+def test_no_process_listens_for_the_result_of_a_task(
+    stack: Stack, reports: list[dict[str, Any]]
+) -> None:
+    [api, *_] = stack.processes("api")
+    store = redis.Redis.from_url(api.environ()["REDIS_URL"])
+    assert len(reports) > 1
+    assert store.pubsub_channels("*task-meta*") == []
 
 
 def test_every_file_of_the_account_is_private(stack: Stack) -> None:
