@@ -9,7 +9,7 @@ from typing import Any
 
 from engine.cache import RedisCandleCache
 from engine.clients.breaker import BreakerChanged, Circuit, ServiceBreaker
-from engine.clients.connection import Sessions
+from engine.clients.connection import Pools
 from engine.clients.execution import HttpExecution
 from engine.clients.market_data import HttpMarketData
 from engine.clients.monitoring import HttpMonitoring
@@ -83,7 +83,7 @@ def build_transports(
 
     `told` hears of changed breakers; each waits as long as the pace of cycles allows.
     """
-    sessions = Sessions()
+    pools = Pools()
     processes = batch_processes(settings) + settings.workers.upkeep + API_PROCESSES
     tally = CallTally(build_vitals(settings))
     interval = settings.trading_engine.cycle_interval
@@ -94,7 +94,7 @@ def build_transports(
         return Transport(
             name,
             service.model_copy(update={"timeout_s": timeout_s}),
-            sessions=sessions,
+            pools=pools,
             breaker=ServiceBreaker(name, service.breaker, link, changed=told),
             limiter=RateLimiter(name, service.rate_limit, link, processes=processes),
             clock=clock,

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, TextIO, cast
 
 import orjson
@@ -48,10 +49,14 @@ _CHATTY = (
 
 def redact_text(text: str) -> str:
     """The text without passwords of URLs and without bearer keys."""
-    text = _URL_PASSWORD.sub(lambda found: f"{found['before'] or found['query']}{MASK}", text)
-    return _BEARER.sub(rf"\g<before>{MASK}", text)
+    if ":" in text or "=" in text:  # most texts have neither, and the patterns are dear
+        text = _URL_PASSWORD.sub(lambda found: f"{found['before'] or found['query']}{MASK}", text)
+    if len(text.split(maxsplit=1)) > 1:
+        text = _BEARER.sub(rf"\g<before>{MASK}", text)
+    return text
 
 
+@lru_cache(1024)
 def is_secret_name(name: str) -> bool:
     """Whether a field of this name holds a secret, whatever it is."""
     return _SECRET_KEY.match(name) is not None

@@ -11,7 +11,7 @@ from typing import Any
 import fakeredis
 
 from engine.clients.breaker import Circuit, ServiceBreaker
-from engine.clients.connection import Sessions
+from engine.clients.connection import Pools
 from engine.clients.observer import CallOutcome
 from engine.clients.rate_limit import RateLimiter
 from engine.clients.transport import Transport
@@ -120,7 +120,7 @@ def make_transport(
     return Transport(
         service,
         config,
-        sessions=Sessions(),
+        pools=Pools(),
         breaker=ServiceBreaker(service, config.breaker, shared, changed=changed or Changes()),
         limiter=RateLimiter(service, config.rate_limit, shared),
         clock=clock or WallClock(),

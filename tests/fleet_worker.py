@@ -18,7 +18,7 @@ import msgspec
 import redis
 
 from engine.clients.breaker import ServiceBreaker
-from engine.clients.connection import Sessions
+from engine.clients.connection import Pools
 from engine.clients.rate_limit import RateLimiter
 from engine.clients.transport import Transport
 from engine.errors import ServiceError
@@ -51,7 +51,7 @@ def work(task: dict[str, Any], number: int, mode: str) -> None:
     transport = Transport(
         "execution",
         settings,
-        sessions=Sessions(),
+        pools=Pools(),
         breaker=ServiceBreaker("execution", settings.breaker, link),
         limiter=RateLimiter(
             "execution",

@@ -17,6 +17,10 @@ from web.problems import PROBLEM_TYPE, Problem, encode_problem, phrase
 from web.routing import site_of
 
 _POLL_S = 1.0
+# Waitress reads 8 kB at a time and keeps what is larger than 0.5 MB in a file: the candles of a
+# batch are 0.8 MB, and came in a hundred pieces, over the disk.
+_RECEIVE_BYTES = 262144
+_IN_MEMORY_BYTES = 8388608
 # The app answers 413 itself up to here; what is larger is refused before it is read.
 _READ_BEYOND_LIMIT_BYTES = 1048576
 
@@ -123,6 +127,9 @@ def serve(app: Flask, host: str, port: int, threads: int) -> RunningServer:
         sockets=[listening],
         _dispatcher=_Dispatcher(threads),
         ident=None,
+        recv_bytes=_RECEIVE_BYTES,
+        inbuf_overflow=_IN_MEMORY_BYTES,
+        outbuf_overflow=_IN_MEMORY_BYTES,
         max_request_body_size=int(app.config["MAX_CONTENT_LENGTH"]) + _READ_BEYOND_LIMIT_BYTES,
     )
     server.channel_class = _Channel

@@ -16,11 +16,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
-import requests
-from requests.adapters import HTTPAdapter
+import certifi
+import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util import Retry
@@ -137,38 +136,35 @@ class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
 
 
-class _Adapter(HTTPAdapter):
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
-
-
-def _session(connections: int) -> requests.Session:
-    session = requests.Session()
-    session.trust_env = False  # addresses come from the configuration alone: no proxy, no netrc
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    session.headers.clear()
-    repeats = Retry(0, read=False)
+def _pools(connections: int) -> urllib3.PoolManager:
+    manager = urllib3.PoolManager(
+        num_pools=16,
+        maxsize=connections,
+        retries=Retry(0, read=False),
+        ca_certs=certifi.where(),
+    )
     if failpoints.bug("retry_post"):
         repeats = Retry(2, allowed_methods=None, raise_on_status=False)
-    adapter = _Adapter(pool_connections=16, pool_maxsize=connections, max_retries=repeats)
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    return session
+        manager.connection_pool_kw["retries"] = repeats
+    manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
+    return manager
 
 
-class Sessions:
-    """The process's one Session; a forked child gets its own, for sockets cannot be shared."""
+class Pools:
+    """The process's connections; a forked child gets its own, for sockets cannot be shared.
+
+    They belong to no session: no proxy, no netrc, no cookie, no redirect that is followed.
+    """
 
     def __init__(self, connections: int = 32) -> None:
         self._connections = connections
         self._owner = 0
-        self._session: requests.Session | None = None
+        self._manager: urllib3.PoolManager | None = None
 
-    def get(self) -> requests.Session:
-        """The Session of this process."""
+    def get(self) -> urllib3.PoolManager:
+        """Those of this process."""
         pid = os.getpid()
-        if self._session is None or self._owner != pid:
-            self._session = _session(self._connections)
+        if self._manager is None or self._owner != pid:
+            self._manager = _pools(self._connections)
             self._owner = pid
-        return self._session
+        return self._manager

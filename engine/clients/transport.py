@@ -15,7 +15,6 @@ from typing import Generic, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
-import requests
 import structlog
 import urllib3
 
@@ -32,7 +31,7 @@ from engine.clients.answers import (
     slowdown_s,
 )
 from engine.clients.breaker import ServiceBreaker
-from engine.clients.connection import Exchange, PermitExpired, Sessions, exchanging
+from engine.clients.connection import Exchange, PermitExpired, Pools, exchanging
 from engine.clients.observer import CallObserver, CallOutcome, NoObserver
 from engine.clients.rate_limit import RateLimited, RateLimiter
 from engine.clients.retries import RetryBudget, pause_s
@@ -70,7 +69,7 @@ class Transport:
         service: str,
         settings: Service,
         *,
-        sessions: Sessions,
+        pools: Pools,
         breaker: ServiceBreaker,
         limiter: RateLimiter,
         clock: Clock,
@@ -83,7 +82,7 @@ class Transport:
         self.settings = settings
         self.breaker = breaker
         self.monotonic = monotonic
-        self._sessions = sessions
+        self._pools = pools
         self._limiter = limiter
         self._clock = clock
         self._observer = NoObserver() if observer is None else observer
@@ -244,7 +243,7 @@ class Transport:
         try:
             with exchanging(exchange):
                 return self._read(request, exchange)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
+        except (urllib3.exceptions.HTTPError, OSError) as exc:
             accepted = None if exchange.sent else False
             detail = shortened(_reason(exc))
             raise ServiceUnavailable(self.service, detail, accepted=accepted) from exc
@@ -253,27 +252,28 @@ class Transport:
 
     def _read(self, request: _Request[T], exchange: Exchange) -> RawAnswer:
         left = exchange.remaining()
-        response = self._sessions.get().request(
+        response = self._pools.get().urlopen(
             request.method,
             request.url,
-            data=request.body,
+            body=request.body,
             headers=self._headers(request.body is not None),
-            timeout=(left, left),
-            allow_redirects=False,
-            stream=True,
+            timeout=urllib3.Timeout(connect=left, read=left),
+            redirect=False,
+            preload_content=False,
+            decode_content=False,
         )
         if not request.idempotent:
             failpoints.reach("B4")
         try:
             headers = {name.lower(): value for name, value in response.headers.items()}
-            return RawAnswer(response.status_code, headers, self._body(response))
+            return RawAnswer(response.status, headers, self._body(response))
         finally:
-            response.close()
+            response.close()  # a connection whose answer was read to its end is free already
 
-    def _body(self, response: requests.Response) -> bytes:
+    def _body(self, response: urllib3.BaseHTTPResponse) -> bytes:
         limit = self.settings.max_answer_bytes
         body = bytearray()
-        while chunk := response.raw.read(CHUNK_BYTES, decode_content=False):
+        while chunk := response.read(CHUNK_BYTES):
             body += chunk
             if len(body) > limit:
                 body.clear()  # the error's traceback would keep it alive

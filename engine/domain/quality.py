@@ -47,7 +47,8 @@ def merge(cached: Candles | None, fresh: Candles, limit: int) -> Candles:
         return cached.tail(limit)
     if fresh.time[0] > cached.time[-1]:
         return _joined(cached, fresh).tail(limit)
-    older = _taken(cached, ~np.isin(cached.time, fresh.time))
+    known = set(fresh.time.tolist())
+    older = _taken(cached, np.array([at not in known for at in cached.time.tolist()]))
     both = _joined(older, fresh)
     if np.all(np.diff(fresh.time) > 0):
         both = _taken(both, np.argsort(both.time, kind="stable"))
