@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
+import orjson
+
 from engine.clients.answers import decoder_of, shortened
 from engine.clients.transport import Transport
 from engine.clients.wire import encode
 from engine.domain.messages import EvaluateAnswer, StrategyChoice
 from engine.domain.model import Action, Candles, Position, Signal
-from engine.domain.packed_candles import packed_text
+from engine.domain.packed_candles import packed_json
 
 _decode = decoder_of(EvaluateAnswer)
 
@@ -73,7 +75,9 @@ class HttpStrategyEngine:
 
 def _series(market_data: dict[str, Candles], *, packs: bool) -> dict[str, object]:
     if packs:
-        return {name: packed_text(candles) for name, candles in market_data.items()}
+        return {
+            name: orjson.Fragment(packed_json(candles)) for name, candles in market_data.items()
+        }
     return {name: vars(candles) for name, candles in market_data.items()}
 
 

@@ -33,6 +33,12 @@ def rows_of(candles: Candles) -> Rows:
     return rows
 
 
+def one_after_another(first: Candles, second: Candles) -> Candles:
+    """The candles of the first and then those of the second."""
+    pairs = zip(first.prices(), second.prices(), strict=True)
+    return Candles(np.concatenate((first.time, second.time)), *map(np.concatenate, pairs))
+
+
 def candles_of(rows: Rows) -> Candles:
     """The rows as candles, to the bit."""
     return Candles(*(np.ascontiguousarray(rows[name]) for name in COLUMNS))

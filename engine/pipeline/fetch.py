@@ -137,31 +137,29 @@ def _ask(
         return Obtained(faults=dict.fromkeys(symbols, f"no candles: {error}"), degraded=(reason,))
     known = {**cached, **_woken(engine, answer, quiet)}
     found = Obtained(faults=dict(answer.errors))
+    series: dict[str, Candles] = {}
     for symbol, fresh in answer.candles.items():
         found.received += len(fresh)
-        series = None
         if symbol in quiet and len(fresh) == 0:
-            fault = _age_fault(engine, given, quiet[symbol])
+            _stay(found, symbol, _age_fault(engine, given, quiet[symbol]))
         elif symbol in quiet and symbol not in known:
-            fault = "gapped: its cached candles end before the new ones begin"
+            found.faults[symbol] = "gapped: its cached candles end before the new ones begin"
         else:
-            series = quality.merge(known.get(symbol), fresh, limits.candles)
-            fault = _fault(engine, given, series)
-        _take(found, symbol, fault, series, is_changed=len(fresh) > 0)
+            series[symbol] = quality.merge(known.get(symbol), fresh, limits.candles)
+    faults = _faults(engine, given, series)
+    found.faults |= faults
+    found.good = {symbol: rows for symbol, rows in series.items() if symbol not in faults}
+    found.changed = {
+        symbol: rows for symbol, rows in found.good.items() if len(answer.candles[symbol])
+    }
     return found
 
 
-def _take(
-    found: Obtained, symbol: str, fault: str | None, series: Candles | None, *, is_changed: bool
-) -> None:
-    if fault is not None:
-        found.faults[symbol] = fault
-    elif series is None:
+def _stay(found: Obtained, symbol: str, fault: str | None) -> None:
+    if fault is None:
         found.unchanged.append(symbol)
     else:
-        found.good[symbol] = series
-        if is_changed:
-            found.changed[symbol] = series
+        found.faults[symbol] = fault
 
 
 def _woken(engine: Engine, answer: CandleAnswer, quiet: Mapping[str, int]) -> dict[str, Candles]:
@@ -182,9 +180,9 @@ def _age_fault(engine: Engine, given: BatchInput, newest: int) -> str | None:
     )
 
 
-def _fault(engine: Engine, given: BatchInput, series: Candles) -> str | None:
+def _faults(engine: Engine, given: BatchInput, series: Mapping[str, Candles]) -> dict[str, str]:
     limits = engine.limits
-    return quality.judge(
+    return quality.judge_all(
         series,
         timeframe_s=limits.timeframe_s,
         market_time=given.market_time,

@@ -22,7 +22,7 @@ from services.strategy.strategy import Holding, Opinion, Strategy
 
 _log = get_logger("strategy")
 _columns = msgspec.json.Decoder(CandleColumns)
-_packed = msgspec.json.Decoder(bytes)  # base64
+_packed = msgspec.json.Decoder(bytearray)  # base64, into what may be written to as lists may
 DEFAULT_STOP_ATR = 2.0
 PRICE_DIGITS = 10  # significant ones, of a computed price
 
@@ -103,8 +103,7 @@ def _is_text(raw: msgspec.Raw) -> bool:
 
 
 def _read_packed(raw: msgspec.Raw) -> Candles:
-    # Of a copy that may be written to, as the columns of lists may.
-    return unpacked(bytearray(_packed.decode(raw)))
+    return unpacked(_packed.decode(raw))
 
 
 def _judge(asked: Asked, subject: Subject, faults: list[str]) -> Signal | None:

@@ -13,7 +13,7 @@ import talib
 from flask.testing import FlaskClient
 
 from engine.domain.model import Candles
-from engine.domain.packed_candles import packed_text
+from engine.domain.packed_candles import packed_json
 from engine.settings import Settings
 from services.strategy.app import create_app
 from services.strategy.strategies import BUILT_IN
@@ -239,6 +239,11 @@ def test_disordered_candles_are_never_judged(client: FlaskClient) -> None:
     bad["time"][3:5] = reversed(bad["time"][3:5])
     answer = ask(client, market_data={"BAD/USD": bad})
     assert (answer["signals"], list(answer["errors"])) == ([], ["BAD/USD"])
+
+
+def packed_text(candles: Candles) -> str:
+    text: str = json.loads(packed_json(candles))
+    return text
 
 
 def test_packed_candles_are_judged_as_lists_are(client: FlaskClient) -> None:

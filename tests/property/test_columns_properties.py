@@ -142,3 +142,49 @@ def test_the_verdict_is_that_of_every_check_in_its_order(
             candles, timeframe_s=STEP, market_time=now, limits=limits, need=need
         )
         assert verdict == quality.first_fault(case)
+
+
+@settings(max_examples=200)
+@given(
+    lengths=st.lists(st.sampled_from([0, 1, 2, 3, 40]), max_size=5),
+    faults=st.lists(
+        st.tuples(
+            st.integers(0, 4),
+            st.sampled_from(["open", "high", "low", "close", "volume", "time"]),
+            st.integers(0, 39),
+            st.sampled_from([0.0, -1.0, 1.0, 1e6, float("nan"), float("inf"), 3_601_000]),
+        ),
+        max_size=3,
+    ),
+    lacking=st.sets(st.integers(0, 4), max_size=2),
+    judged_by=st.fixed_dictionaries(
+        {"frozen_candles": st.sampled_from([0, 1, 3]), "max_gaps": st.sampled_from([0, 2])}
+    ),
+    late_s=st.sampled_from([-3600, 0, 7200, 90_000]),
+)
+def test_many_series_are_judged_as_each_is_alone(
+    lengths: list[int],
+    faults: list[tuple[int, str, int, float]],
+    lacking: set[int],
+    judged_by: dict[str, int],
+    late_s: int,
+) -> None:
+    series = {f"S{at}": walk(at, 40, 0.1).tail(length) for at, length in enumerate(lengths)}
+    for number, column, row, value in faults:
+        name = f"S{number}"
+        if row < len(series.get(name, ())) and not (column == "time" and not np.isfinite(value)):
+            getattr(series[name], column)[row] = value
+    for name in (f"S{number}" for number in lacking):
+        if len(series.get(name, ())) > 3:
+            rows = series[name]
+            series[name] = Candles(*(np.delete(column, 2) for column in vars(rows).values()))
+    given = {
+        "timeframe_s": STEP,
+        "market_time": datetime.fromtimestamp(40 * STEP + late_s, UTC),
+        "limits": msgspec.structs.replace(decision_limits(Settings()).quality, **judged_by),
+        "need": 2,
+    }
+    alone = {name: quality.judge(rows, **given) for name, rows in series.items()}
+    assert quality.judge_all(series, **given) == {
+        name: fault for name, fault in alone.items() if fault is not None
+    }

@@ -7,6 +7,8 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine.cache import RedisCandleCache
 from engine.domain.messages import SymbolList
@@ -155,3 +157,88 @@ def test_the_symbol_list_comes_back_with_its_age() -> None:
     assert make_cache(switch, at=1090.0).load_aged_symbols() == (SYMBOLS, 90.0)
     assert make_cache(switch).load_symbols() == SYMBOLS
     assert make_cache(switch, secret=b"other" * 8).load_symbols() is None
+
+
+def part(series: Candles, begin: int, end: int) -> Candles:
+    return series.between(begin, end)
+
+
+def going_on(switch: RedisSwitch, series: Candles, first: int, steps: int) -> RedisCandleCache:
+    """A cache that read and saved a window of `first` candles at each of `steps` new candles."""
+    cache = make_cache(switch)
+    cache.save({"A": part(series, 0, first)}, "1h")
+    for step in range(1, steps + 1):
+        cache.load(["A"], "1h")
+        cache.save({"A": part(series, step, first + step)}, "1h")
+    return cache
+
+
+@given(first=st.integers(1, 60), steps=st.integers(0, 110))
+def test_a_window_that_moves_on_comes_back_as_it_was_kept(first: int, steps: int) -> None:
+    switch, series = RedisSwitch(), candles(first + steps)
+    going_on(switch, series, first, steps)
+    assert same(make_cache(switch).load(["A"], "1h")["A"], part(series, steps, first + steps))
+
+
+def test_a_new_candle_is_written_without_the_series_before_it() -> None:
+    switch = RedisSwitch()
+    going_on(switch, candles(520), 500, 20)
+    sizes = sorted(switch.client.strlen(key) for key in switch.client.keys("*"))
+    assert sizes[0] < 21 * 48 + 100
+    assert sizes[1] > 500 * 48
+
+
+def test_the_candles_behind_a_lost_or_another_series_are_not_taken() -> None:
+    switch, series = RedisSwitch(), candles(12)
+    cache = going_on(switch, series, 9, 2)
+    (tail_key,) = switch.client.keys("*:tail")
+    tail = switch.client.get(tail_key)
+    make_cache(switch).save({"A": part(series, 0, 8)}, "1h")
+    switch.client.set(tail_key, tail)
+    assert same(cache.load(["A"], "1h")["A"], part(series, 0, 8))
+    switch.client.delete(tail_key.removesuffix(b":tail"))
+    assert cache.load(["A"], "1h") == {}
+
+
+@pytest.mark.parametrize("position", [0, 32, 34, 70, -1])
+def test_a_changed_byte_behind_a_series_costs_what_is_behind_it(position: int) -> None:
+    switch, series = RedisSwitch(), candles(12)
+    cache = going_on(switch, series, 9, 2)
+    (tail_key,) = switch.client.keys("*:tail")
+    value = bytearray(switch.client.get(tail_key))
+    value[position] ^= 1
+    switch.client.set(tail_key, bytes(value))
+    assert same(cache.load(["A"], "1h")["A"], part(series, 0, 9))
+
+
+def changed(series: Candles, row: int) -> Candles:
+    closes = series.close.copy()
+    closes[row] += 1
+    return Candles(series.time, series.open, series.high, series.low, closes, series.volume)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(changed(candles(12), 4), id="a candle was corrected"),
+        pytest.param(part(candles(12), 6, 12), id="shorter"),
+        pytest.param(candles(9, start=40), id="after a gap"),
+        pytest.param(candles(0), id="nothing"),
+    ],
+)
+def test_a_series_that_does_not_just_go_on_is_kept_whole(other: Candles) -> None:
+    switch = RedisSwitch()
+    cache = going_on(switch, candles(12), 9, 2)
+    cache.load(["A"], "1h")
+    cache.save({"A": other}, "1h")
+    assert same(make_cache(switch).load(["A"], "1h")["A"], other)
+
+
+def test_what_a_series_goes_on_from_stays_as_long_as_the_series() -> None:
+    switch = RedisSwitch()
+    cache = going_on(switch, candles(12), 9, 2)
+    (base_key, tail_key) = sorted(switch.client.keys("*"), key=len)
+    switch.client.pexpire(base_key, 1000)
+    cache.load(["A"], "1h")
+    cache.save({"A": part(candles(13), 3, 12)}, "1h")
+    assert switch.client.pttl(base_key) > 50_000 < switch.client.pttl(tail_key)
