@@ -12,6 +12,7 @@ COPY . .
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
+    MALLOC_ARENA_MAX=2 \
     DATA_DIR=/data
 RUN printf '#!/bin/sh\nexec python /app/cli.py "$@"\n' > /usr/local/bin/trading-engine \
     && chmod 755 /usr/local/bin/trading-engine

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,12 @@ from hypothesis import strategies as st
 from engine.errors import ConfigError
 from engine.settings import Settings
 from launcher import components, options, ports, resolve, restarts, sessions
+from launcher.child import Child, Part
 from launcher.cycles import describe
 from launcher.data_folder import DataFolder
 from launcher.log_file import LogTail, Sieve, open_log, rotate
 from launcher.terminal import Terminal
+from tests.integration.stack import wait_for
 
 REPORT = {
     "cycle_id": "c1",
@@ -273,3 +276,16 @@ def test_a_log_that_grows_while_it_is_written_is_rotated_once_it_was_read(tmp_pa
         assert tail.lines() == ["the next"]
     assert (tmp_path / "worker.log.1").read_bytes() == b"a line\na line that is longer\n"
     assert path.read_bytes() == b"the next\n"
+
+
+@pytest.mark.parametrize(("given", "heaps"), [({}, "2"), ({"MALLOC_ARENA_MAX": "5"}, "5")])
+def test_a_part_has_two_heaps_unless_it_is_told_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], heaps: str
+) -> None:
+    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
+    program = "import os; print(os.environ['MALLOC_ARENA_MAX'])"
+    child = Child(Part("part", (sys.executable, "-c", program), ()), tmp_path, given)
+    child.start()
+    wait_for(lambda: child.exit_status is not None, 10, "the part ended")
+    assert child.last_words() == heaps
+    child.sweep()
