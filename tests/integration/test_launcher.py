@@ -232,7 +232,9 @@ def test_a_stop_is_heard_while_parts_still_start(launch: Callable[..., Run]) -> 
     run.wait_for(lambda: len(run.pids()) == 2, "the second part")
     run.process.send_signal(signal.SIGINT)
     assert run.process.wait(PATIENCE_S) == 0
-    assert run.order == ["start first", "stop first"]
+    # The second part may have come far enough to say that it was stopped, or not.
+    told = [line for line in run.order if line != "stop slow"]
+    assert told == ["start first", "stop first"]
 
 
 def test_a_killed_launcher_leaves_no_orphans(launch: Callable[..., Run]) -> None:
