@@ -14,7 +14,6 @@ settings = load_settings()
 
 broker_url = redis_url(settings)
 result_backend = f"tasks.chord_backend:ChordBackend+{broker_url}"
-redbeat_redis_url = broker_url
 
 # Late acknowledgement: with early ones the body of a chord never fired after a kill.
 task_acks_late = True

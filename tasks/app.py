@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from celery import Celery
+from celery.app.defaults import SETTING_KEYS
 
 import celeryconfig
 
 settings = celeryconfig.settings
 app = Celery("trading_engine")
-app.config_from_object(celeryconfig)
+# Celery's and RedBeat's names alone: a worker tells its configuration to who asks, Flower for one,
+# and masks the passwords of the names that it knows.
+app.config_from_object(
+    {
+        name: value
+        for name, value in vars(celeryconfig).items()
+        if name in SETTING_KEYS or name.startswith(("redbeat_", "redis_backend_"))
+    }
+)
