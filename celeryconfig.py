@@ -7,7 +7,7 @@ each figure has its measured reason beside it.
 from __future__ import annotations
 
 from engine.config_source import load_settings
-from engine.connections import redis_url
+from engine.connections import redis_credentials, redis_url, without_credentials
 from engine.settings import batch_processes
 
 settings = load_settings()
@@ -88,7 +88,13 @@ worker_redirect_stdouts = False
 beat_scheduler = "tasks.beat:TickingScheduler"
 beat_max_loop_interval = 1
 redbeat_lock_timeout = 5
-redbeat_redis_options = {"socket_timeout": 2, "socket_connect_timeout": 2}
+# Apart from the address: Celery masks a password by its name, in what it tells of its settings.
+redbeat_redis_url = without_credentials(broker_url)
+redbeat_redis_options = {
+    "socket_timeout": 2,
+    "socket_connect_timeout": 2,
+    **redis_credentials(broker_url),
+}
 redbeat_key_prefix = "trading-engine:beat:"
 
 imports = ("tasks.cycle", "tasks.batch", "tasks.upkeep", "tasks.schedule", "tasks.heartbeat")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -18,6 +18,19 @@ def redis_url(settings: Settings) -> str:
     password = settings.redis.password.get_secret_value()
     secret = f":{quote(password)}@" if password else ""
     return f"redis://{secret}127.0.0.1:{settings.redis.port or 6379}/0"
+
+
+def redis_credentials(url: str) -> dict[str, str]:
+    """Username and password of a Redis address, as far as it has them: a client's options."""
+    parts = urlsplit(url)
+    found = {"username": parts.username, "password": parts.password}
+    return {name: unquote(value) for name, value in found.items() if value}
+
+
+def without_credentials(url: str) -> str:
+    """The address alone."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def redis_client(settings: Settings) -> redis.Redis:

@@ -13,8 +13,6 @@ from sqlalchemy.pool import QueuePool
 
 IDLE_CONNECTIONS = 16
 
-PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-512")
-
 
 class DurableStore:
     """An SQLite file in WAL mode with `synchronous=FULL`: what was committed survives a crash.
@@ -63,7 +61,6 @@ def _open(path: Path, busy_timeout_s: float) -> Engine:
         poolclass=QueuePool,
         pool_size=IDLE_CONNECTIONS,
         max_overflow=-1,
-        pool_use_lifo=True,  # few connections, each with pages of its own
         pool_reset_on_return=None,
         # Transactions are begun by name: the driver's own begin would not take the write lock.
         isolation_level="AUTOCOMMIT",
@@ -72,7 +69,7 @@ def _open(path: Path, busy_timeout_s: float) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
-        for pragma in PRAGMAS:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}").close()
 
     return engine

@@ -137,15 +137,12 @@ class _TlsPool(HTTPSConnectionPool):
 
 
 def _pools(connections: int) -> urllib3.PoolManager:
-    manager = urllib3.PoolManager(
-        num_pools=16,
-        maxsize=connections,
-        retries=Retry(0, read=False),
-        ca_certs=certifi.where(),
-    )
+    repeats = Retry(0, read=False)
     if failpoints.bug("retry_post"):
         repeats = Retry(2, allowed_methods=None, raise_on_status=False)
-        manager.connection_pool_kw["retries"] = repeats
+    manager = urllib3.PoolManager(
+        num_pools=16, maxsize=connections, retries=repeats, ca_certs=certifi.where()
+    )
     manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
     return manager
 

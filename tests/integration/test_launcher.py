@@ -244,4 +244,6 @@ def test_a_killed_launcher_leaves_no_orphans(launch: Callable[..., Run]) -> None
     pids = run.pids()
     run.process.kill()
     run.process.wait(PATIENCE_S)
+    assert len(pids) > len(("family", "good"))
     run.wait_for(lambda: _gone(pids), "the end of the orphans")
+    assert _gone(pids)

@@ -8,7 +8,11 @@ import sys
 
 PROGRAM = """
 from tasks.app import app
+import warnings
+from redbeat.schedulers import get_redis
+warnings.simplefilter("error")
 print(app.conf.table(with_defaults=True))
+assert get_redis(app).connection_pool.connection_kwargs["password"] == "dont-" + "tell-this"
 print(app.conf.redis_backend_health_check_interval, app.conf.redbeat_lock_timeout)
 """
 

@@ -48,8 +48,13 @@ def test_a_busy_port_is_one_line_with_port_key_and_remedy() -> None:
     assert line.endswith("use --port")
 
 
-def test_a_free_port_is_no_fault() -> None:
-    ports.check([ports.Claim("key", "127.0.0.1", ports.free_port(), "")])
+def test_of_two_ports_only_the_busy_one_is_a_fault() -> None:
+    free = ports.Claim("free", "127.0.0.1", ports.free_port(), "")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        busy = ports.Claim("busy", "127.0.0.1", listener.getsockname()[1], "")
+        with pytest.raises(ConfigError) as caught:
+            ports.check([free, busy])
+    assert [fault.partition(":")[0] for fault in caught.value.faults] == ["busy"]
 
 
 def test_free_ports_are_all_different() -> None:
@@ -138,10 +143,10 @@ def test_a_data_folder_in_use_is_refused_in_one_line(tmp_path: Path) -> None:
 
 
 def test_a_left_data_folder_can_be_used_again(tmp_path: Path) -> None:
-    with DataFolder(tmp_path):
-        pass
-    with DataFolder(tmp_path):
-        pass
+    with DataFolder(tmp_path) as first:
+        made = first.secret("key")
+    with DataFolder(tmp_path) as again:
+        assert again.secret("key") == made
 
 
 @given(st.lists(st.floats(min_value=0, max_value=300), max_size=60))

@@ -116,10 +116,9 @@ def test_a_request_in_progress_is_answered_while_the_server_closes() -> None:
 def test_close_frees_the_port_and_may_be_called_twice(server: RunningServer) -> None:
     server.close()
     server.close()
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", server.port))
-        probe.listen()
+    again = serve(build(), "127.0.0.1", server.port, 1)
+    assert requests.get(f"{again.url}/health", timeout=5).status_code == 200
+    again.close()
 
 
 def test_a_thread_is_started_only_when_a_request_finds_none_idle() -> None:
