@@ -134,6 +134,12 @@ class History:
         """For each now whether the symbol is listed and not known to be sound."""
         return self._suspect[symbol]
 
+    def may_be_refused(self, symbol: str) -> NDArray[np.bool_]:
+        """For each now whether the symbol may be passed over with a record of why."""
+        if symbol.partition("/")[2] != self.limits.account_currency:
+            return np.ones(len(self.nows), dtype=np.bool_)
+        return self._suspect[symbol]
+
     @cached_property
     def places(self) -> dict[str, int]:
         """The row of each symbol in `bids_of_all`."""

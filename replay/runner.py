@@ -30,7 +30,7 @@ from engine.domain.model import (
 from replay.account import ReplayAccount
 from replay.good_windows import GoodWindows
 from replay.history import History, moment
-from replay.judging import due_symbols, judge
+from replay.judging import Due, due_symbols, judge, to_judge
 from replay.marking import MARGIN, Marking
 from replay.memory import Memory
 from replay.options import Options
@@ -132,7 +132,7 @@ class Runner:
         quote = self.history.quote(symbol, int(self.history.nows[steps[-1]]))
         return None if isinstance(quote, str) else quote
 
-    def _take(self, step: int, due: list[str]) -> None:
+    def _take(self, step: int, due: list[Due]) -> None:
         """One step of those that matter."""
         self.steps_taken += 1
         cycle = moment_of(step, int(self.history.nows[step]))
@@ -201,10 +201,11 @@ class Runner:
         plan = self.limits.exits
         return any(exits.has_levels(self.account.memory.levels(symbol), plan) for symbol in held)
 
-    def _cycle(self, cycle: Moment, due: list[str], looked_at: list[str]) -> None:
+    def _cycle(self, cycle: Moment, may_judge: list[Due], looked_at: list[str]) -> None:
         held = sorted(self.account.account.holdings)
         if self.limits.risk.is_enforced:
             self._advance(cycle.step)
+        due = to_judge(may_judge, self.account.account.holdings)
         chosen = self._select(cycle, held, sorted({*looked_at, *due}))
         windows = self._windows(cycle, sorted({*looked_at, *due} & chosen.keys()))
         kept = self._signals(cycle, [each for each in due if each in chosen], windows)

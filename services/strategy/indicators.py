@@ -30,12 +30,13 @@ def crossing(difference: Floats) -> int:
     return 0
 
 
-def may_cross(difference: Floats, margin: Floats) -> NDArray[np.bool_]:
-    """Candles at which `crossing` may be other than 0, where no value is off by over `margin`."""
-    found = np.zeros(len(difference), dtype=np.bool_)
+def may_cross(difference: Floats, margin: Floats) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Candles at which `crossing` may be 1 and may be -1, no value being off by over `margin`."""
+    up, down = np.zeros((2, len(difference)), dtype=np.bool_)
     before, now, off = difference[:-1], difference[1:], margin[1:]
-    found[1:] = ((before <= off) & (now > -off)) | ((before >= -off) & (now < off))
-    return found
+    up[1:] = (before <= off) & (now > -off)
+    down[1:] = (before >= -off) & (now < off)
+    return up, down
 
 
 def margin_of(values: Floats) -> Floats:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -49,6 +49,13 @@ class Opinion(Value, frozen=True, kw_only=True):
     take_profit: float | None = None
 
 
+class Rows(NamedTuple):
+    """Candles of a whole history at which a strategy may buy, and at which it may sell."""
+
+    buy: NDArray[np.bool_]
+    sell: NDArray[np.bool_]
+
+
 @dataclass(frozen=True)
 class Strategy(Generic[P]):
     """A named function of candles.
@@ -58,8 +65,8 @@ class Strategy(Generic[P]):
     sell of what is not held always is.
 
     `rows(candles, parameters)` is optional and only makes replays fast: it says of each candle of
-    a whole history whether `judge` may see anything there. Where it says no, `judge` gives None
-    for every window that ends there, whatever is held.
+    a whole history whether `judge` may see anything there, as one column or as `Rows`. Where it
+    says no, `judge` gives no such opinion for any window that ends there, whatever is held.
     """
 
     name: str
@@ -68,11 +75,18 @@ class Strategy(Generic[P]):
     min_candles: Callable[[P], int]
     judge: Callable[[Candles, Holding | None, P], Opinion | None]
     adds_to_holdings: bool = False
-    rows: Callable[[Candles, P], NDArray[np.bool_]] | None = None
+    rows: Callable[[Candles, P], NDArray[np.bool_] | Rows] | None = None
 
     def needs(self, parameters: P) -> int:
         """How many candles it takes: the strategy's own need, and the default stop's."""
         return max(self.min_candles(parameters), ATR_PERIOD + 1)
+
+    def seen(self, candles: Candles, parameters: P) -> Rows | None:
+        """What `rows` says, of buys and of sells; None without it."""
+        if self.rows is None:
+            return None
+        found = self.rows(candles, parameters)
+        return found if isinstance(found, Rows) else Rows(found, found)
 
     def parse(self, given: dict[str, Any]) -> P:
         """Parameters from what a request says. Raises ValueError naming the parameter."""

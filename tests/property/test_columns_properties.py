@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.domain import quality
-from engine.domain.model import Candles
+from engine.domain.model import Action, Candles
 from engine.settings import Settings, decision_limits
 from services.strategy.strategies import BUILT_IN
 from services.strategy.strategy import Strategy
@@ -57,22 +57,21 @@ def test_no_window_has_an_opinion_where_the_columns_see_nothing(
     candles.close[20] *= spike
     candles.high[20] *= spike
     parameters = strategy.parse(SMALL[strategy.name])
-    assert strategy.rows is not None
-    rows = strategy.rows(candles, parameters)
-    seen = [
-        row
-        for row in range(strategy.needs(parameters) - 1, len(candles))
-        if strategy.judge(window(candles, row, length), None, parameters) is not None
-    ]
-    assert all(rows[row] for row in seen)
+    rows = strategy.seen(candles, parameters)
+    assert rows is not None
+    for row in range(strategy.needs(parameters) - 1, len(candles)):
+        opinion = strategy.judge(window(candles, row, length), None, parameters)
+        if opinion is not None:
+            assert (rows.buy if opinion.action is Action.BUY else rows.sell)[row]
 
 
 def test_the_columns_leave_most_candles_out() -> None:
     """Else they would hold without being of any use."""
     candles = walk(7, 2000, 0.1)
     for strategy in WITH_ROWS:
-        assert strategy.rows is not None
-        assert strategy.rows(candles, strategy.parse({})).mean() < 0.25
+        rows = strategy.seen(candles, strategy.parse({}))
+        assert rows is not None
+        assert (rows.buy | rows.sell).mean() < 0.25
 
 
 @settings(max_examples=150, deadline=None)

@@ -81,7 +81,7 @@ def test_the_same_replay_twice_is_the_same() -> None:
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**32), strategy=st.sampled_from(["sma_cross", "donchian"]))
 def test_looking_at_whole_columns_first_changes_nothing(seed: int, strategy: str) -> None:
-    candles = {"A/USD": waves(seed, COUNT), "B/USD": waves(seed + 1, COUNT)}
+    candles = {"A/USD": waves(seed, COUNT), "B/USD": with_gaps(waves(seed + 1, COUNT), seed)}
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         path = write(Path(folder) / "candles.parquet", candles)
         options = ("--strategy", strategy, "--limits", "none", "--candles", "60")
@@ -89,7 +89,7 @@ def test_looking_at_whole_columns_first_changes_nothing(seed: int, strategy: str
         patch.setattr(
             replay.judging,
             "_may_judge",
-            lambda history, _symbol, _asked: np.ones(len(history.nows), dtype=np.bool_),
+            lambda history, _symbol, _asked: np.ones((2, len(history.nows)), dtype=np.bool_),
         )
         slow = replayed(path, *options)
     assert fast.runner.account.fills == slow.runner.account.fills
@@ -108,6 +108,29 @@ EXITS = (
     ("--stop", "fraction=0.02", "--exits", "quote", "--spread-bps", "7"),
     ("--target", "atr=2", "--exits", "quote", "--fill", "close"),
 )
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**32), strategy=st.sampled_from(["sma_cross", "donchian"]))
+def test_asking_only_about_what_may_be_bought_or_sold_changes_no_line(
+    seed: int, strategy: str
+) -> None:
+    """Symbols that are passed over with a reason are so as often as if all were asked about."""
+    names = ("A/USD", "B/USD", "C/EUR")
+    candles = {name: waves(seed + at, COUNT) for at, name in enumerate(names)}
+    candles["B/USD"] = with_gaps(candles["B/USD"], seed)
+    arguments = ("--strategy", strategy, "--sizing", "fraction=0.3", "--candles", "60")
+    path = write(Path(FOLDER.name) / "candles.parquet", candles)
+    quick = replayed(path, *arguments, environ=LIMITS[0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            replay.runner, "to_judge", lambda due, _holdings: [each.symbol for each in due]
+        )
+        slow = replayed(path, *arguments, environ=LIMITS[0])
+    assert quick.runner.record.lines == slow.runner.record.lines
+    assert quick.runner.record.skips == slow.runner.record.skips
+    assert traces(quick) == traces(slow)
+    assert quick.results.curve.equity.tolist() == slow.results.curve.equity.tolist()
 
 
 class Restless(Watch):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import talib
-from numpy.typing import NDArray
 
 from engine.domain.model import Action, Candles
 from services.strategy.indicators import atr, share
@@ -12,6 +11,7 @@ from services.strategy.strategy import (
     Holding,
     Opinion,
     Parameters,
+    Rows,
     Strategy,
     confidence,
     require_at_least,
@@ -52,17 +52,17 @@ def judge(candles: Candles, _holding: Holding | None, parameters: Donchian) -> O
     return None
 
 
-def rows(candles: Candles, parameters: Donchian) -> NDArray[np.bool_]:
+def rows(candles: Candles, parameters: Donchian) -> Rows:
     """Candles that close outside the range before them; a maximum has no error."""
-    found = np.zeros(len(candles), dtype=np.bool_)
+    above, below = np.zeros((2, len(candles)), dtype=np.bool_)
     if len(candles) <= max(parameters.entry, parameters.exit):
-        return found
+        return Rows(above, below)
     top, bottom = (
         talib.MAX(candles.high, parameters.entry),
         talib.MIN(candles.low, parameters.exit),
     )
-    found[1:] = (candles.close[1:] > top[:-1]) | (candles.close[1:] < bottom[:-1])
-    return found
+    above[1:], below[1:] = candles.close[1:] > top[:-1], candles.close[1:] < bottom[:-1]
+    return Rows(above, below)
 
 
 def _opinion(candles: Candles, action: Action, beyond: float, reason: str) -> Opinion:

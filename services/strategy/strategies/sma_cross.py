@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
 import talib
-from numpy.typing import NDArray
 
 from engine.domain.model import Action, Candles
 from services.strategy.indicators import atr, crossing, margin_of, may_cross, share
@@ -12,6 +10,7 @@ from services.strategy.strategy import (
     Holding,
     Opinion,
     Parameters,
+    Rows,
     Strategy,
     confidence,
     require_at_least,
@@ -53,11 +52,11 @@ def judge(candles: Candles, _holding: Holding | None, parameters: SmaCross) -> O
     )
 
 
-def rows(candles: Candles, parameters: SmaCross) -> NDArray[np.bool_]:
-    """Candles at which the averages may have crossed."""
+def rows(candles: Candles, parameters: SmaCross) -> Rows:
+    """Candles at which the averages may have crossed, above and below."""
     close = candles.close
     gap = talib.SMA(close, parameters.fast) - talib.SMA(close, parameters.slow)
-    return may_cross(gap, margin_of(close))
+    return Rows(*may_cross(gap, margin_of(close)))
 
 
 STRATEGY = Strategy(
