@@ -84,8 +84,8 @@ class MarketClock(StrEnum):
     REPLAY = "replay"
 
 
-class Value(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of all values: immutable, keyword arguments only."""
+class Value(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Base of all values: immutable, keyword arguments only, and part of no reference cycle."""
 
 
 class Instrument(Value, frozen=True, kw_only=True):
