@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 
 from engine.domain.cycle import AllocationFacts, Attempt, SymbolFacts
 from engine.domain.limits import Limits
@@ -15,8 +16,7 @@ MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 
 
-@dataclass(frozen=True)
-class Placed:
+class Placed(NamedTuple):
     """An order after its end; `filled_in` is the open time (ms) of the candle it met."""
 
     order: Order
@@ -72,7 +72,8 @@ class Memory:
             past.entries.clear()
         if placed.fills:
             self._tighten(past, order.symbol)
-            self._throttle(past, order)
+            if self._limits.risk.is_enforced:
+                self._throttle(past, order)
 
     def levels(self, symbol: str) -> SymbolFacts:
         """Only the stop and the target of what is held."""
@@ -106,6 +107,8 @@ class Memory:
 
     def _facts(self, symbol: str, now: datetime) -> SymbolFacts:
         past = self._past.get(symbol)
+        if not self._limits.risk.is_enforced:
+            return self._of_holding(symbol, past)
         own = [] if past is None else past.orders
         counted = self.placed if self._limits.risk.stoploss_guard.locks_all else own
         stops = _stop_exits(counted, now - self._guarded)
@@ -119,6 +122,17 @@ class Memory:
             stop_exits_at=stops,
             strategy_orders_today=_filled_today(past.orders, now),
             disabled_strategies=tuple(sorted(past.disabled)),
+            position_fill_id=past.last_fill_id,
+            stop_price=past.stop,
+            target_price=past.target,
+        )
+
+    def _of_holding(self, symbol: str, past: _Past | None) -> SymbolFacts:
+        """What exits need to know; no other rule asks where limits are lifted."""
+        if past is None:
+            return SymbolFacts(symbol=symbol)
+        return SymbolFacts(
+            symbol=symbol,
             position_fill_id=past.last_fill_id,
             stop_price=past.stop,
             target_price=past.target,

@@ -63,8 +63,11 @@ class Book:
 
 
 def book_of(snapshot: PortfolioSnapshot, facts: AllocationFacts, limits: RiskLimits) -> Book:
-    """The commitments before this cycle's orders."""
-    held = snapshot.positions
+    """The commitments before this cycle's orders.
+
+    Where limits are lifted only cash and holdings bound an order: the rest is not added up.
+    """
+    held = snapshot.positions if limits.is_enforced else ()
     values = {position.symbol: position.value for position in held}
     book = Book(
         cash=snapshot.cash,
@@ -73,7 +76,7 @@ def book_of(snapshot: PortfolioSnapshot, facts: AllocationFacts, limits: RiskLim
         values=values,
         # A foreign position has an owner that no strategy equals.
         owners={position.symbol: position.strategy or "" for position in held},
-        sellable={position.symbol: position.quantity for position in held},
+        sellable={position.symbol: position.quantity for position in snapshot.positions},
         symbols=set(values),
         orders_last_minute=facts.orders_last_minute,
     )

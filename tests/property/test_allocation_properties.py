@@ -13,10 +13,12 @@ from random import Random
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.domain.allocation import allocate
+from engine.domain.book import book_of
 from engine.domain.ledger_values import Allocation
 from engine.domain.limits import RiskLimits
 from engine.domain.model import (
@@ -308,6 +310,19 @@ def test_nothing_is_created_by_rounding(case: Case) -> None:
         for allowance in decision.allowances:
             if allowance.quantity is not None and decision.verdict is not Verdict.DENIED:
                 assert decision.quantity <= allowance.quantity
+
+
+@given(cases())
+@settings(max_examples=100)
+def test_without_limits_a_book_of_cash_and_holdings_decides_as_the_whole_one(case: Case) -> None:
+    lifted = replace(case, limits=msgspec.structs.replace(case.limits, is_enforced=False))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "engine.domain.allocation.book_of",
+            lambda snapshot, facts, _limits: book_of(snapshot, facts, case.limits),
+        )
+        whole = lifted.decide()
+    assert lifted.decide() == whole
 
 
 @given(cases(), st.integers())
