@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from engine.domain.model import Candles
-from replay.history import History, load
+from replay.history import History
+from replay.loading import load
 from replay.options import Options, read_options
 from replay.results import results_of
 from replay.runner import Runner

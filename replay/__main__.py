@@ -14,7 +14,8 @@ from engine.errors import ConfigError, LedgerUnavailable, NotFound
 from replay import recheck
 from replay.ending import sell_all
 from replay.files import metrics_json, write_all
-from replay.history import History, load
+from replay.history import History
+from replay.loading import load
 from replay.options import Options, read_options
 from replay.report import report_html
 from replay.results import Results, results_of

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -24,10 +24,8 @@ from replay.options import Options
 from replay.quotes import NO_TICK
 from services.market_data.feeds.feed import DAY_MS, MIN_NOTIONAL
 from services.market_data.feeds.files import FilesFeed
-from services.market_data.feeds.tables import read_candles
 
 MILLISECONDS = 1000
-LEAST_CANDLES = 3
 LEAST_HISTORY = 2
 MOMENTS_LISTED = 4  # remembered ones: the steps before a decision are asked about again
 
@@ -38,25 +36,6 @@ Floats = NDArray[np.float64]
 def moment(time_ms: int) -> datetime:
     """Epoch milliseconds as an aware instant."""
     return datetime.fromtimestamp(time_ms / MILLISECONDS, UTC)
-
-
-def load(options: Options) -> dict[str, Candles]:
-    """The candles that are replayed, by symbol. Raises ConfigError."""
-    path = options.settings.services.market_data.path
-    if not path:
-        raise ConfigError(["--data: name a CSV or parquet file of candles, or a folder of them"])
-    candles = read_candles(Path(path))
-    unknown = [symbol for symbol in options.symbols if symbol not in candles]
-    if unknown:
-        raise ConfigError([f"--symbols: not in {path}: {', '.join(unknown)}"])
-    chosen = {symbol: candles[symbol] for symbol in options.symbols or candles}
-    if options.to_ms is not None:
-        chosen = {symbol: _before(rows, options.to_ms) for symbol, rows in chosen.items()}
-    chosen = {symbol: rows for symbol, rows in chosen.items() if len(rows)}
-    opens = {int(time) for rows in chosen.values() for time in rows.time}
-    if len(opens) < LEAST_CANDLES:
-        raise ConfigError([f"--data: fewer than {LEAST_CANDLES} candles to replay in {path}"])
-    return chosen
 
 
 @dataclass(frozen=True)
@@ -255,15 +234,23 @@ class History:
         oldest = self.limits.risk.max_quote_age_s
         return quality.judge_quote(quote, now=now, max_age_s=oldest) or quote
 
-    def bid(self, symbol: str, step: int) -> Decimal:
-        """The exact bid at a step that has one."""
+    def exact_bids(self, symbols: Iterable[str], step: int) -> dict[str, Decimal]:
+        """The exact bid of each of these symbols that has one at this step."""
+        bids, places = self.bids_at[step], self.places
+        # What is no price is NaN, which differs from itself.
+        priced = [each for each in symbols if (bid := bids[places[each]]) == bid]
+        return {symbol: self._bid(symbol, step) for symbol in priced}
+
+    def _bid(self, symbol: str, step: int) -> Decimal:
         rows = self._rows[symbol]
         if rows is None:
             quote = self.quote(symbol, int(self.nows[step]))
             assert isinstance(quote, Quote)  # noqa: S101  the step has one
             return quote.bid
-        tick = self._tick(symbol, int(rows.ends[step]) - 1)
-        return quotes.exact_bid(float(rows.prices[step]), self.spread_bps, tick)
+        tick = NO_TICK
+        if self._options.is_enforced:
+            tick = self._tick(symbol, rows.ends.item(step) - 1)
+        return quotes.exact_bid(rows.prices.item(step), self.spread_bps, tick)
 
     def _asked_price(self, symbol: str, now_ms: int) -> float:
         """What an order meets. Raises DataQualityError, which says why that is no price."""
@@ -389,8 +376,3 @@ class Newest(NamedTuple):
     time: int
     volume: Decimal
     close: float
-
-
-def _before(rows: Candles, to_ms: int) -> Candles:
-    early = rows.time < to_ms
-    return Candles(rows.time[early], *(column[early] for column in rows.prices()))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,14 @@ MARGIN = 1e-9
 Floats = NDArray[np.float64]
 
 
+class _Held(NamedTuple):
+    """Rows of the history's bids, and quantities, after so many fills."""
+
+    fills: int
+    places: list[int]
+    quantities: Floats
+
+
 class Marking:
     """Marks a replayed account over its history; `done` is the last step it was marked at."""
 
@@ -30,6 +39,7 @@ class Marking:
         self._history = history
         self._nows = history.nows
         self._days = history.nows // DAY_MS
+        self._held = _Held(-1, [], np.zeros(0))
         self.done = -1
 
     def equity(self, to: int) -> Floats:
@@ -38,16 +48,24 @@ class Marking:
         cash, count = float(account.cash), to - self.done
         if not account.holdings:
             return np.full(count, cash)
-        held = account.holdings.values()
-        bids = self._history.bids_of_all[self._places(), self.done + 1 : to + 1]
-        if not np.isfinite(bids.sum()):
-            before = [float(each.market_price) for each in held]
+        held = self._holdings()
+        bids = self._history.bids_of_all[held.places, self.done + 1 : to + 1]
+        if not math.isfinite(bids.sum()):
+            before = [float(each.market_price) for each in account.holdings.values()]
             bids = np.vstack([_filled(*pair) for pair in zip(bids, before, strict=True)])
-        return cash + np.asarray([float(each.quantity) for each in held]) @ bids
+        return cash + held.quantities @ bids
 
-    def _places(self) -> list[int]:
-        places = self._history.places
-        return [places[symbol] for symbol in self._account.account.holdings]
+    def _holdings(self) -> _Held:
+        """What is held, as columns; it changes with a fill alone."""
+        fills = len(self._account.fills)
+        if self._held.fills != fills:
+            holdings, places = self._account.account.holdings, self._history.places
+            self._held = _Held(
+                fills,
+                [places[symbol] for symbol in holdings],
+                np.asarray([float(each.quantity) for each in holdings.values()]),
+            )
+        return self._held
 
     def deepest(self, equity: Floats) -> float:
         """A fraction that no loss of these steps exceeds: no day began above the peak."""
@@ -81,7 +99,7 @@ class Marking:
 
     def _traces(self, first: int, to: int, equity: Floats) -> list[int]:
         """Steps whose marks leave a trace in the account."""
-        if not self._account.account.holdings:
+        if first == to or not self._account.account.holdings:
             return [to]
         days = self._days[first : to + 1]
         ends = np.flatnonzero(days[1:] != days[:-1])
@@ -94,16 +112,11 @@ class Marking:
 
     def _bids(self, step: int) -> dict[str, Decimal]:
         """The exact bid of each holding, the newest since the account was marked last."""
-        found: dict[str, Decimal] = {}
         missing = list(self._account.account.holdings)
-        places = self._history.places
-        while missing and step > self.done:
-            bids = self._history.bids_at[step]
-            for symbol in missing:
-                if not math.isnan(bids[places[symbol]]):
-                    found[symbol] = self._history.bid(symbol, step)
-            missing = [symbol for symbol in missing if symbol not in found]
+        found = self._history.exact_bids(missing, step)
+        while len(found) < len(missing) and step > self.done + 1:
             step -= 1
+            found = self._history.exact_bids(missing, step) | found
         return found
 
 

@@ -61,7 +61,7 @@ def _average(cost: Decimal, quantity: Decimal) -> Decimal:
     return plain(price.quantize(COST_STEP, ROUND_HALF_EVEN, EXACT))
 
 
-class Account(Value, frozen=True, kw_only=True):
+class Account(Value, frozen=True, kw_only=True, gc=True, dict=True):
     """An account at one instant of market time (`market_time`, None before any event).
 
     `realized_pnl` is net of `fees`. `marked_at` is the market time of the last marks.
@@ -80,9 +80,9 @@ class Account(Value, frozen=True, kw_only=True):
     market_time: datetime | None = None
     marked_at: datetime | None = None
 
-    @property
+    @functools.cached_property
     def equity(self) -> Decimal:
-        """Cash and every holding at its market price."""
+        """Cash and every holding at its market price; added up once."""
         total = EXACT.add(self.cash, ZERO)
         for held in self.holdings.values():
             total = EXACT.fma(held.quantity, held.market_price, total)
@@ -116,8 +116,7 @@ def apply_fill(account: Account, fill: Fill) -> Account:
     its fill's price until it is marked; an existing one keeps its mark.
     """
     account = _at(account, fill.filled_at)
-    with localcontext(EXACT):
-        account = _bought(account, fill) if fill.side is Side.BUY else _sold(account, fill)
+    account = _bought(account, fill) if fill.side is Side.BUY else _sold(account, fill)
     return _with_peak(account)
 
 
@@ -197,28 +196,21 @@ def _with_peak(account: Account) -> Account:
 
 
 def _bought(account: Account, fill: Fill) -> Account:
-    held = account.holdings.get(fill.symbol)
-    if held is None:
-        held = Holding(
-            symbol=fill.symbol,
-            quantity=Decimal(0),
-            cost=Decimal(0),
-            market_price=fill.price,
-            strategy=fill.strategy or None,
-            opened_at=fill.filled_at,
-            version=fill.seq,
-        )
-    grown = msgspec.structs.replace(
-        held,
-        quantity=held.quantity + fill.quantity,
-        cost=held.cost + fill.value,
+    held, value = account.holdings.get(fill.symbol), EXACT.multiply(fill.quantity, fill.price)
+    grown = Holding(
+        symbol=fill.symbol,
+        quantity=EXACT.add(ZERO if held is None else held.quantity, fill.quantity),
+        cost=EXACT.add(ZERO if held is None else held.cost, value),
+        market_price=fill.price if held is None else held.market_price,
+        strategy=(fill.strategy or None) if held is None else held.strategy,
+        opened_at=fill.filled_at if held is None else held.opened_at,
         version=fill.seq,
     )
     return msgspec.structs.replace(
         account,
-        cash=account.cash - fill.value - fill.fee,
-        realized_pnl=account.realized_pnl - fill.fee,
-        fees=account.fees + fill.fee,
+        cash=EXACT.subtract(EXACT.subtract(account.cash, value), fill.fee),
+        realized_pnl=EXACT.subtract(account.realized_pnl, fill.fee),
+        fees=EXACT.add(account.fees, fill.fee),
         holdings={**account.holdings, fill.symbol: grown},
     )
 
@@ -226,22 +218,23 @@ def _bought(account: Account, fill: Fill) -> Account:
 def _sold(account: Account, fill: Fill) -> Account:
     held = account.holdings.get(fill.symbol)
     if held is None or fill.quantity > held.quantity:
-        owned = Decimal(0) if held is None else held.quantity
+        owned = ZERO if held is None else held.quantity
         raise Oversold(f"sell of {fill.quantity} {fill.symbol}, but only {owned} is held")
-    cost = _cost_of_part(held, fill.quantity)
+    value, cost = EXACT.multiply(fill.quantity, fill.price), _cost_of_part(held, fill.quantity)
     holdings = {symbol: kept for symbol, kept in account.holdings.items() if symbol != fill.symbol}
     if fill.quantity < held.quantity:
         holdings[fill.symbol] = msgspec.structs.replace(
             held,
-            quantity=held.quantity - fill.quantity,
-            cost=held.cost - cost,
+            quantity=EXACT.subtract(held.quantity, fill.quantity),
+            cost=EXACT.subtract(held.cost, cost),
             version=fill.seq,
         )
+    earned = EXACT.subtract(EXACT.add(account.realized_pnl, value), cost)
     return msgspec.structs.replace(
         account,
-        cash=account.cash + fill.value - fill.fee,
-        realized_pnl=account.realized_pnl + fill.value - cost - fill.fee,
-        fees=account.fees + fill.fee,
+        cash=EXACT.subtract(EXACT.add(account.cash, value), fill.fee),
+        realized_pnl=EXACT.subtract(earned, fill.fee),
+        fees=EXACT.add(account.fees, fill.fee),
         holdings=holdings,
     )
 
@@ -250,4 +243,5 @@ def _cost_of_part(held: Holding, quantity: Decimal) -> Decimal:
     """The cost of a part of a holding; all of it for the whole, so that nothing is left over."""
     if quantity == held.quantity:
         return held.cost
-    return (held.cost * quantity / held.quantity).quantize(COST_STEP, ROUND_DOWN)
+    part = EXACT.divide(EXACT.multiply(held.cost, quantity), held.quantity)
+    return part.quantize(COST_STEP, ROUND_DOWN, EXACT)

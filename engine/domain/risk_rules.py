@@ -42,8 +42,12 @@ def grants(rule: str, quantity: Decimal, detail: str) -> Allowance:
 
 def binding(allowances: Iterable[Allowance]) -> Allowance | None:
     """The smallest allowance that sets a bound; of equal ones the first."""
-    bounds = [allowance for allowance in allowances if allowance.quantity is not None]
-    return min(bounds, key=_quantity, default=None)
+    found, least = None, ZERO
+    for allowance in allowances:
+        quantity = allowance.quantity
+        if quantity is not None and (found is None or quantity < least):
+            found, least = allowance, quantity
+    return found
 
 
 def asked(intent: OrderIntent) -> tuple[Allowance, ...]:
@@ -176,7 +180,7 @@ def settle(
 
     APPROVED when the candidate's own size (its first allowance) binds, RESIZED when a rule does.
     """
-    floored = _merged(_in_lots(allowance, instrument.lot_size) for allowance in allowances)
+    floored = _merged(allowances, instrument.lot_size)
     bound = binding(floored)
     if bound is None:
         bound = refuses("candidate", "no rule grants a quantity")
@@ -201,13 +205,16 @@ def _quantity(allowance: Allowance) -> Decimal:
     return ZERO if allowance.quantity is None else allowance.quantity
 
 
-def _merged(allowances: Iterable[Allowance]) -> tuple[Allowance, ...]:
-    """One allowance a rule: the smaller where it was asked twice, the later of equal ones."""
+def _merged(allowances: Iterable[Allowance], lot: Decimal) -> tuple[Allowance, ...]:
+    """In whole lots, one a rule: the smaller where it was asked twice, the later of equal ones."""
     by_rule: dict[str, Allowance] = {}
     for allowance in allowances:
-        known = by_rule.get(allowance.rule)
-        if known is None or _replaces(allowance.quantity, known.quantity):
-            by_rule[allowance.rule] = allowance
+        rule, bound = allowance.rule, allowance
+        if allowance.quantity is not None:
+            bound = _in_lots(allowance, allowance.quantity, lot)
+        known = by_rule.get(rule)
+        if known is None or _replaces(bound.quantity, known.quantity):
+            by_rule[rule] = bound
     return tuple(by_rule.values())
 
 
@@ -217,13 +224,11 @@ def _replaces(later: Decimal | None, earlier: Decimal | None) -> bool:
     return later <= earlier
 
 
-def _in_lots(allowance: Allowance, lot: Decimal) -> Allowance:
-    if allowance.quantity is None:
-        return allowance
-    whole = plain(floor_to(allowance.quantity, lot))
+def _in_lots(allowance: Allowance, quantity: Decimal, lot: Decimal) -> Allowance:
+    whole = plain(floor_to(quantity, lot))
     detail = allowance.detail
-    if whole == 0 and allowance.quantity > 0:
-        detail = f"{detail}; {allowance.quantity:f} is less than one lot of {lot:f}"
+    if whole == 0 and quantity > 0:
+        detail = f"{detail}; {quantity:f} is less than one lot of {lot:f}"
     return Allowance(rule=allowance.rule, quantity=whole, detail=detail)
 
 

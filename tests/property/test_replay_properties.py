@@ -6,6 +6,7 @@ import tempfile
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,9 +14,11 @@ from hypothesis import strategies as st
 
 import replay.judging
 import replay.runner
+from engine.domain.limits import Limits
 from engine.domain.model import Candles, Quote, Side
 from replay.__main__ import Replayed
 from replay.history import moment
+from replay.memory import Memory
 from replay.watch import Watch
 from tests.replays import HOUR_MS, START_MS, replayed, waves, write
 
@@ -131,6 +134,25 @@ def test_asking_only_about_what_may_be_bought_or_sold_changes_no_line(
     assert quick.runner.record.skips == slow.runner.record.skips
     assert traces(quick) == traces(slow)
     assert quick.results.curve.equity.tolist() == slow.results.curve.equity.tolist()
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**32), exits=st.sampled_from([(), ("--stop", "fraction=0.02")]))
+def test_without_limits_the_rules_need_to_know_no_more_than_is_looked_up(
+    seed: int, exits: tuple[str, ...]
+) -> None:
+    candles = {f"{name}/USD": waves(seed + at, COUNT) for at, name in enumerate("ABC")}
+    options = (*exits, "--limits", "none", "--sizing", "fraction=0.6")
+    quick = run(candles, *options)
+
+    def enforced(limits: Limits) -> Limits:
+        risk = msgspec.structs.replace(limits.risk, is_enforced=True)
+        return msgspec.structs.replace(limits, risk=risk)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(replay.runner, "Memory", lambda limits: Memory(enforced(limits)))
+        whole = run(candles, *options)
+    assert traces(quick) == traces(whole)
 
 
 class Restless(Watch):

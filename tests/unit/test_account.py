@@ -130,6 +130,16 @@ def test_a_new_holding_is_worth_its_fill_until_it_is_marked() -> None:
     assert account.holdings["BTC/USD"].market_price == 110
 
 
+def test_what_follows_from_an_account_has_an_equity_of_its_own() -> None:
+    """It is added up once, and never carried over to another account."""
+    account = after(make_fill())
+    before = account.equity
+    marked = accounts.apply_marks(account, {"BTC/USD": Decimal(150)}, NOON + timedelta(hours=1))
+    assert account.equity is before
+    assert marked.equity == before + 100
+    assert account == after(make_fill())
+
+
 def test_a_snapshot_lists_positions_by_symbol() -> None:
     account = after(make_fill(), make_fill(2, symbol="ADA/USD", price=Decimal("0.5")))
     seen = accounts.snapshot(account, 9, NOON)
