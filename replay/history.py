@@ -152,6 +152,21 @@ class History:
         found: list[list[float]] = self.bids_of_all.T.tolist()
         return found
 
+    @cached_property
+    def _told_at(self) -> list[list[float]]:
+        """As `bids_at`, of those that need not be worked out: NaN for any other."""
+        bids = zip(self.candles, self.bids_of_all, strict=True)
+        found: list[list[float]] = np.vstack([self._told(*each) for each in bids]).T.tolist()
+        return found
+
+    def _told(self, symbol: str, bids: Floats) -> Floats:
+        rows = self._rows[symbol]
+        if rows is not None and self._options.is_enforced:
+            return quotes.told(bids, self.feed.series(symbol).ticks_a_unit(rows.ends))
+        if rows is not None and self.spread_bps == 0:
+            return quotes.told(bids, quotes.USUAL)
+        return np.full(len(bids), np.nan)
+
     def bids(self, symbol: str) -> Floats:
         """The bid at each now, NaN where there is no price. Right to the last digit of a float."""
         found: Floats = self.bids_of_all[self.places[symbol]]
@@ -236,10 +251,16 @@ class History:
 
     def exact_bids(self, symbols: Iterable[str], step: int) -> dict[str, Decimal]:
         """The exact bid of each of these symbols that has one at this step."""
-        bids, places = self.bids_at[step], self.places
-        # What is no price is NaN, which differs from itself.
-        priced = [each for each in symbols if (bid := bids[places[each]]) == bid]
-        return {symbol: self._bid(symbol, step) for symbol in priced}
+        bids, told, places = self.bids_at[step], self._told_at[step], self.places
+        found: dict[str, Decimal] = {}
+        for symbol in symbols:
+            place = places[symbol]
+            bid = told[place]
+            if not math.isnan(bid):
+                found[symbol] = Decimal(repr(bid))
+            elif not math.isnan(bids[place]):
+                found[symbol] = self._bid(symbol, step)
+        return found
 
     def _bid(self, symbol: str, step: int) -> Decimal:
         rows = self._rows[symbol]

@@ -49,11 +49,19 @@ class Marking:
         if not account.holdings:
             return np.full(count, cash)
         held = self._holdings()
-        bids = self._history.bids_of_all[held.places, self.done + 1 : to + 1]
-        if not math.isfinite(bids.sum()):
+        if count == 1:
+            row = self._history.bids_at[to]
+            newest = [row[place] for place in held.places]
+            bids: Floats = np.array(newest).reshape(-1, 1)
+            total = sum(newest)
+        else:
+            bids = self._history.bids_of_all[held.places, self.done + 1 : to + 1]
+            total = float(bids.sum())
+        if not math.isfinite(total):
             before = [float(each.market_price) for each in account.holdings.values()]
             bids = np.vstack([_filled(*pair) for pair in zip(bids, before, strict=True)])
-        return cash + held.quantities @ bids
+        found: Floats = cash + held.quantities @ bids
+        return found
 
     def _holdings(self) -> _Held:
         """What is held, as columns; it changes with a fill alone."""

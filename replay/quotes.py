@@ -21,6 +21,8 @@ NEAR_A_STEP = 1e-4  # of a tick: what a float cannot tell from the tick itself
 NOT_A_PRICE = float("nan")
 NO_TICK = Decimal("1e-12")
 FINEST = 1e12
+USUAL = 1e8  # more decimals than all but the smallest prices have
+MOST_TICKS = 1e11  # so many are told apart by floats, and written in fewer digits than they have
 
 
 def exact(price: float, spread_bps: float, tick: Decimal) -> Prices:
@@ -74,8 +76,7 @@ def bids_on_ticks(prices: Floats, ends: Rows, series: Series, spread_bps: float)
 
     Computed in ticks; where a float cannot tell a whole number of them, worked out exactly.
     """
-    decimals = np.where(ends > 0, series.price_decimals[ends - 1], 0)
-    scale = np.power(10.0, decimals)
+    scale = series.ticks_a_unit(ends)
     ticks = prices * (1.0 - spread_bps / float(BASIS_POINTS) / 2) * scale
     whole = np.floor(ticks)
     doubtful = np.abs(ticks - np.round(ticks)) < NEAR_A_STEP
@@ -89,3 +90,13 @@ def bids_on_ticks(prices: Floats, ends: Rows, series: Series, spread_bps: float)
         bids[place] = float(around(float(prices[place]), spread_bps, tick).bid)
     bids[~np.isfinite(prices)] = NOT_A_PRICE
     return bids
+
+
+def told(bids: Floats, scale: Floats | float) -> Floats:
+    """Those of these bids whose text as a float is the exact bid; NaN for any other.
+
+    `scale` is how many ticks a unit has. Whole prices are left out: their text has a zero more.
+    """
+    ticks = np.round(bids * scale)
+    is_told = (ticks < MOST_TICKS) & (ticks / scale == bids) & (bids != np.floor(bids))
+    return np.where(is_told, bids, NOT_A_PRICE)

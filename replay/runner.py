@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,8 +46,7 @@ MILLISECONDS = 1000
 SEVERITY = (TradingState.ACTIVE, TradingState.REDUCING, TradingState.HALTED)
 
 
-@dataclass(frozen=True)
-class Moment:
+class Moment(NamedTuple):
     """One now: a cycle's identity. Everything happens at once, so that all its times are now."""
 
     step: int

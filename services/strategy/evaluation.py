@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -153,7 +154,7 @@ def _signal(asked: Asked, subject: Subject, opinion: Opinion) -> Signal | None:
 
 def price_of(value: float) -> Decimal:
     """A price to ten significant digits. Raises ValueError for no price."""
-    if not (np.isfinite(value) and value > 0):
+    if not (math.isfinite(value) and value > 0):
         raise ValueError(f"{value} is no price")
     return plain(Decimal(f"{value:.{PRICE_DIGITS}g}"))
 

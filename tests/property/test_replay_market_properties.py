@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.domain.amounts import plain
-from engine.domain.model import Candles
+from engine.domain.model import Candles, Quote
 from engine.errors import DataQualityError
 from replay import quotes
 from services.market_data.feeds.feed import around
@@ -59,6 +59,38 @@ def test_what_is_looked_up_by_moment_is_what_the_feed_finds_by_time(
                 prices = history.feed.prices(symbol, now_ms)
                 assert (quote.bid, quote.ask, quote.last) == tuple(prices)
         assert history.filled_in("A/USD", now_ms) == history.feed.coming(now_ms)
+
+
+@pytest.mark.parametrize("limits", ["config", "none"])
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    priced=st.tuples(st.sampled_from([1e-7, 3e-4, 0.7, 42.0, 1e3, 6e4, 2e9]), st.integers(0, 12)),
+    spread=st.sampled_from(["0", "7"]),
+    swapped=st.sampled_from([[], [3, 7]]),
+)
+def test_an_exact_bid_is_that_of_the_quote_to_the_last_digit(
+    limits: str, seed: int, priced: tuple[float, int], spread: str, swapped: list[int]
+) -> None:
+    """Whole prices, many and few digits, a change of the tick on the way, and no price at all."""
+    random = np.random.default_rng(seed)
+    series = waves(seed, COUNT)
+    price, places = priced
+    digits, factor = [0, places, 12], price / 100
+    columns = [
+        np.maximum([round(each * factor, digits[random.integers(3)]) for each in column], price / 9)
+        for column in (series.open, series.high, series.low, series.close)
+    ]
+    made = Candles(series.time, *columns, series.volume)
+    candles = {"A/USD": made, "B/USD": spoilt(made, seed, swapped)}
+    with tempfile.TemporaryDirectory() as folder:
+        path = write(Path(folder) / "candles.parquet", candles)
+        options = ("--limits", limits, "--spread-bps", spread, "--strategy", "sma_cross")
+        history = replayed(path, *options).runner.history
+    for step, now_ms in enumerate(history.nows.tolist()):
+        quotes_now = {symbol: history.quote(symbol, now_ms) for symbol in candles}
+        bids = {s: quote.bid for s, quote in quotes_now.items() if isinstance(quote, Quote)}
+        assert repr(history.exact_bids(candles, step)) == repr(bids)
 
 
 def spoilt(series: Candles, seed: int, swapped: list[int]) -> Candles:

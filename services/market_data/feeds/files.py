@@ -56,6 +56,10 @@ class Series:
         found: NDArray[np.int64] = np.maximum.accumulate(_decimals(self.candles.volume)[self.order])
         return found
 
+    def ticks_a_unit(self, ends: NDArray[np.int64]) -> NDArray[np.float64]:
+        """How many ticks 1 has, as the first so many candles in order show it."""
+        return np.power(10.0, np.where(ends > 0, self.price_decimals[ends - 1], 0))
+
     def tick(self, place: int) -> Decimal:
         """The step of prices, as the candles up to this place in order show it."""
         return step_of_decimals(0 if place < 0 else int(self.price_decimals[place]))
