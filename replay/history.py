@@ -188,17 +188,13 @@ class History:
         """Whether any symbol may be unfit to be traded on from the now `first` to before `end`."""
         return self._doubtful_before[end] > self._doubtful_before[first]
 
-    def count_suspects(self, step: int) -> int:
-        """How many symbols may be unfit to be traded on at this now."""
-        return int(self._suspects[step])
-
     def bad_symbols(self, step: int, now_ms: int, symbols: list[str]) -> int:
         """How many of the symbols cannot be traded on now."""
         doubtful = (symbol for symbol in symbols if not self._is_sound(symbol, step))
         return sum(isinstance(self._judged(symbol, now_ms), str) for symbol in doubtful)
 
     def instrument(self, symbol: str, now_ms: int) -> Instrument:
-        """The symbol as it is listed now; without limits its steps but the lot are lifted."""
+        """The symbol as it is listed now; without limits only its lot is looked up."""
         known = self._listed.get((symbol, now_ms))
         if known is None:
             if len(self._listed) > MOMENTS_LISTED * len(self.candles):
@@ -208,20 +204,22 @@ class History:
 
     def _instrument(self, symbol: str, now_ms: int) -> Instrument:
         series, place = self.feed.series(symbol), self._place(symbol, now_ms)
-        rows, step, lot = self._rows[symbol], self._steps.get(now_ms), self._options.lot
-        day = (
-            series.day(now_ms, now_ms - self.step_ms)
-            if rows is None or step is None
-            else slice(int(rows.days[step]), place + 1)
-        )
+        lot, is_enforced = self._options.lot, self._options.is_enforced
         return Instrument(
             symbol=symbol,
-            volume_24h=series.volume_of(day),
+            volume_24h=self._volume_24h(symbol, place, now_ms) if is_enforced else ZERO,
             spread_bps=self.spread_bps,
             tick_size=self._tick(symbol, place),
             lot_size=series.lot(place) if lot is None else lot,
-            min_notional=MIN_NOTIONAL if self._options.is_enforced else ZERO,
+            min_notional=MIN_NOTIONAL if is_enforced else ZERO,
         )
+
+    def _volume_24h(self, symbol: str, place: int, now_ms: int) -> Decimal:
+        series, rows = self.feed.series(symbol), self._rows[symbol]
+        step = self._steps.get(now_ms)
+        if rows is None or step is None:
+            return series.volume_of(series.day(now_ms, now_ms - self.step_ms))
+        return series.volume_of(slice(int(rows.days[step]), place + 1))
 
     def _place(self, symbol: str, now_ms: int) -> int:
         """The place in order of the last closed candle; -1 for none."""

@@ -54,10 +54,10 @@ def results_of(account: ReplayAccount) -> Results:
     """Everything that is written and shown; annual figures are of daily points."""
     curve = account.curve
     days = days_per_year(curve)
-    figures = performance.measure(
-        performance.daily(curve), account.fills, periods_per_year=days, fine=curve
-    )
     closed = trades.closed_trades(account.fills)
+    figures = performance.measure(
+        performance.daily(curve), account.fills, periods_per_year=days, fine=curve, closed=closed
+    )
     return Results(
         trades=tuple(_row(trade, account) for trade in closed),
         curve=curve,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 
 import numpy as np
 
@@ -40,20 +41,31 @@ class Trust:
             return False
         key = (step, tuple(held))
         if key not in self._known:
-            self._known[key] = not self._is_surely_kept(step) and self._is_lost(step, held)
+            self._known[key] = not self._is_surely_kept(step, held) and self._is_lost(step, held)
         return self._known[key]
 
-    def _is_surely_kept(self, step: int) -> bool:
-        """Whether even all doubtful symbols are too few beside those that are surely worked on."""
-        limits = self._limits.selection
-        if self._history.spread_bps > limits.max_spread_bps:
+    def _is_surely_kept(self, step: int, held: list[str]) -> bool:
+        """Whether even all that may be unusable are too few beside those surely worked on."""
+        if self._history.spread_bps > self._limits.selection.max_spread_bps:
             return False
-        least = float(limits.min_volume_24h) * (1 + MARGIN)
-        liquid = self._in_currency & (self._history.volumes_24h[:, step] >= least)
-        liquid &= self._history.nows[step] >= self._first_closes
-        most = min(int(liquid.sum()), limits.max_symbols)
-        doubtful = self._history.count_suspects(step)
-        return not quality.is_distrusted(doubtful, most, self._limits.quality)
+        least, doubtful = self._bounds
+        bad = doubtful[step] + sum(bool(self._history.suspect(each)[step]) for each in held)
+        return not quality.is_distrusted(bad, least[step], self._limits.quality)
+
+    @cached_property
+    def _bounds(self) -> tuple[list[int], list[int]]:
+        """At each now: the least that are worked on, and the most of them that may be unusable.
+
+        What is held is not among them: it is worked on whatever it is.
+        """
+        history, limits = self._history, self._limits.selection
+        volumes, least = history.volumes_24h, float(limits.min_volume_24h)
+        listed = self._in_currency[:, None] & (history.nows >= self._first_closes[:, None])
+        surely = listed & (volumes >= least * (1 + MARGIN))
+        perhaps = listed & (volumes >= least * (1 - MARGIN))
+        suspect = np.vstack([history.suspect(symbol) for symbol in history.candles])
+        worked_on = np.minimum(surely.sum(axis=0), limits.max_symbols)
+        return worked_on.tolist(), (perhaps & suspect).sum(axis=0).tolist()
 
     def _is_lost(self, step: int, held: list[str]) -> bool:
         now_ms = int(self._history.nows[step])

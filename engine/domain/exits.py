@@ -222,11 +222,11 @@ def _touches(
 
 
 def _touch(reason: str, level: float, price: float, moment: int) -> ProtectiveExit:
-    at = datetime.fromtimestamp(moment // MILLISECONDS, UTC)
+    at = datetime.fromtimestamp(moment // MILLISECONDS, UTC).replace(tzinfo=None).isoformat()
     trigger = from_float(level)
     return ProtectiveExit(
         reason=reason,
-        detail=f"{reason} at {trigger:f} was touched in the candle of {at:%Y-%m-%dT%H:%M:%S}Z",
+        detail=f"{reason} at {trigger:f} was touched in the candle of {at}Z",
         trigger_price=trigger,
         touch_price=from_float(price),
         candle_time=moment,

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from engine.domain import trades as round_trips
 from engine.domain.model import Fill, Value
-from engine.domain.trades import TradeFigures, signed, total
+from engine.domain.trades import Trade, TradeFigures, signed, total
 
 SECONDS_PER_YEAR = 365 * 86400
 DAY_S = 86400
@@ -94,19 +94,26 @@ def curve_of(points: Iterable[Point]) -> Curve:
 
 
 def measure(
-    curve: Curve, fills: Sequence[Fill], *, periods_per_year: float, fine: Curve | None = None
+    curve: Curve,
+    fills: Sequence[Fill],
+    *,
+    periods_per_year: float,
+    fine: Curve | None = None,
+    closed: Sequence[Trade] | None = None,
 ) -> Performance:
     """All figures of an equity curve (positive equity) and its fills.
 
     `fine` is the same curve with every point, where `curve` has only some of them (one a day):
-    return, drawdown, exposure and turnover are of it, since a day's low matters.
+    return, drawdown, exposure and turnover are of it, since a day's low matters. `closed` are the
+    trades of the fills, where they are known already.
     """
     whole = curve if fine is None else fine
     equity = curve.equity
     returns = equity[1:] / equity[:-1] - 1.0
     growth = cagr(equity, periods_per_year)
     fall = drawdown(whole) if len(whole.equity) > 1 else None
-    closed = round_trips.closed_trades(fills)
+    if closed is None:
+        closed = round_trips.closed_trades(fills)
     figures = round_trips.figures_of(closed)
     return Performance(
         total_return=total_return(whole),

@@ -15,6 +15,7 @@ from engine.domain.amounts import plain
 from engine.domain.model import Candles, Quote
 from engine.errors import DataQualityError
 from replay import quotes
+from replay.trust import Trust
 from services.market_data.feeds.feed import around
 from tests.replays import replayed, waves, write
 
@@ -91,6 +92,39 @@ def test_an_exact_bid_is_that_of_the_quote_to_the_last_digit(
         quotes_now = {symbol: history.quote(symbol, now_ms) for symbol in candles}
         bids = {s: quote.bid for s, quote in quotes_now.items() if isinstance(quote, Quote)}
         assert repr(history.exact_bids(candles, step)) == repr(bids)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    share=st.sampled_from(["0.1", "0.3", "0.6"]),
+    volume=st.sampled_from(["0", "1000000000", "2000000000"]),
+    most=st.sampled_from(["2", "500"]),
+    held=st.sets(st.sampled_from(["A/USD", "B/USD", "C/USD", "D/EUR"])),
+)
+def test_no_market_is_trusted_that_would_not_be_if_every_symbol_were_looked_at(
+    seed: int, share: str, volume: str, most: str, held: set[str]
+) -> None:
+    candles = {
+        name: spoilt(waves(seed + at, COUNT + 9 * at, price=100.0 / (at + 1)), seed + at % 2, [])
+        for at, name in enumerate(("A/USD", "B/USD", "C/USD", "D/EUR"))
+    }
+    environ = {
+        "QUALITY__MAX_BAD_SHARE": share,
+        "SELECTION__MIN_VOLUME_24H": volume,
+        "SELECTION__MAX_SYMBOLS": most,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path = write(Path(folder) / "candles.parquet", candles)
+        options = ("--strategy", "sma_cross", "--candles", "20")
+        runner = replayed(path, *options, environ=environ).runner
+    quick, slow = (Trust(runner.history, runner.limits) for _ in range(2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slow, "_is_surely_kept", lambda _step, _held: False)
+        for step, now_ms in enumerate(runner.history.nows.tolist()):
+            # Nothing is held before it is listed.
+            known = [each for each in sorted(held) if runner.history.first_close[each] <= now_ms]
+            assert slow.is_lost(step, known) == quick.is_lost(step, known)
 
 
 def spoilt(series: Candles, seed: int, swapped: list[int]) -> Candles:
