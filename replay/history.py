@@ -83,6 +83,7 @@ class History:
         doubtful = np.cumsum(self._suspects > 0)
         self._doubtful_before: list[int] = [0, *doubtful.tolist()]
         self._listed: dict[tuple[str, int], Instrument] = {}
+        self._row: tuple[int, list[float]] = (-1, [])
 
     @property
     def end_ms(self) -> int:
@@ -94,12 +95,19 @@ class History:
         rows = self._rows[symbol]
         return None if rows is None else rows.ends
 
+    def is_whole(self, symbol: str) -> bool:
+        """Whether every number of the series is one."""
+        rows = self._rows[symbol]
+        if rows is not None and rows.suspicious[-1] == 0:
+            return True
+        return all(np.isfinite(column).all() for column in self.candles[symbol].prices())
+
     def window(self, symbol: str, step: int, now_ms: int) -> Candles | str:
         """What a cycle sees at this now, or the fault that keeps it from being traded on."""
         rows = self._rows[symbol]
         if rows is None or not self._is_sound(symbol, step):
             return self._judged(symbol, now_ms)
-        end = int(rows.ends[step])
+        end = rows.ends.item(step)
         return self.candles[symbol].between(max(end - self.limits.candles, 0), end)
 
     def _is_sound(self, symbol: str, step: int) -> bool:
@@ -107,7 +115,7 @@ class History:
         rows = self._rows[symbol]
         if rows is None or step >= len(rows.ends):
             return False
-        return bool(rows.ends[step] > 0 and not self._suspect[symbol][step])
+        return rows.ends.item(step) > 0 and not self._suspect[symbol].item(step)
 
     def suspect(self, symbol: str) -> NDArray[np.bool_]:
         """For each now whether the symbol is listed and not known to be sound."""
@@ -129,43 +137,33 @@ class History:
         """The bids of every symbol, a row each; NaN where there is no price."""
         return np.vstack([self._bids_of(symbol) for symbol in self.candles])
 
-    @cached_property
-    def volumes_24h(self) -> Floats:
-        """Quote volume of a day at each now, a row for each symbol, to the rounding of a sum."""
-        day, until = self.nows - DAY_MS - 1, self.nows - self.step_ms
-        rows = []
-        for symbol in self.candles:
-            series = self.feed.series(symbol)
-            sums = np.concatenate(([0.0], np.cumsum(series.quote_volume[series.order])))
-            first, last = (series.times.searchsorted(at, side="right") for at in (day, until))
-            rows.append(sums[last] - sums[first])
-        return np.vstack(rows)
-
     def last_sound(self, symbol: str, step: int) -> int:
         """The newest step before `step` at which the symbol was sound; -1 for none."""
         sound = np.flatnonzero(~self._suspect[symbol][:step])
         return int(sound[-1]) if len(sound) else -1
 
-    @cached_property
-    def bids_at(self) -> list[list[float]]:
-        """The bids of each now, by the place of the symbol; NaN where there is no price."""
-        found: list[list[float]] = self.bids_of_all.T.tolist()
-        return found
+    def bids_at(self, step: int) -> list[float]:
+        """The bids of one now, by the place of the symbol; NaN where there is no price."""
+        if self._row[0] != step:
+            self._row = (step, self._bids_by_step[step].tolist())
+        return self._row[1]
 
     @cached_property
-    def _told_at(self) -> list[list[float]]:
-        """As `bids_at`, of those that need not be worked out: NaN for any other."""
-        bids = zip(self.candles, self.bids_of_all, strict=True)
-        found: list[list[float]] = np.vstack([self._told(*each) for each in bids]).T.tolist()
-        return found
+    def _bids_by_step(self) -> Floats:
+        return np.ascontiguousarray(self.bids_of_all.T)
 
-    def _told(self, symbol: str, bids: Floats) -> Floats:
-        rows = self._rows[symbol]
+    @cached_property
+    def _told_by_step(self) -> Floats:
+        """As `bids_of_all`, a row each now, of those that need not be worked out; else NaN."""
+        scales = np.vstack([self._scale_of(symbol) for symbol in self.candles])
+        return np.ascontiguousarray(quotes.told(self.bids_of_all, scales).T)
+
+    def _scale_of(self, symbol: str) -> Floats:
+        rows, count = self._rows[symbol], len(self.nows)
         if rows is not None and self._options.is_enforced:
-            return quotes.told(bids, self.feed.series(symbol).ticks_a_unit(rows.ends))
-        if rows is not None and self.spread_bps == 0:
-            return quotes.told(bids, quotes.USUAL)
-        return np.full(len(bids), np.nan)
+            return self.feed.series(symbol).ticks_a_unit(rows.ends)
+        is_told = rows is not None and self.spread_bps == 0
+        return np.full(count, quotes.USUAL if is_told else np.nan)
 
     def bids(self, symbol: str) -> Floats:
         """The bid at each now, NaN where there is no price. Right to the last digit of a float."""
@@ -209,7 +207,7 @@ class History:
             symbol=symbol,
             volume_24h=self._volume_24h(symbol, place, now_ms) if is_enforced else ZERO,
             spread_bps=self.spread_bps,
-            tick_size=self._tick(symbol, place),
+            tick_size=series.tick(place) if is_enforced else NO_TICK,
             lot_size=series.lot(place) if lot is None else lot,
             min_notional=MIN_NOTIONAL if is_enforced else ZERO,
         )
@@ -226,21 +224,20 @@ class History:
         rows, step = self._rows[symbol], self._steps.get(now_ms)
         if rows is None or step is None:
             return self.feed.series(symbol).place(now_ms - self.step_ms)
-        return int(rows.ends[step]) - 1
-
-    def _tick(self, symbol: str, place: int) -> Decimal:
-        return self.feed.series(symbol).tick(place) if self._options.is_enforced else NO_TICK
+        return rows.ends.item(step) - 1
 
     def quote(self, symbol: str, now_ms: int) -> Quote | str:
         """What an order meets now, or why there is no price."""
         rows, step = self._rows[symbol], self._steps.get(now_ms)
-        price = math.nan if rows is None or step is None else float(rows.prices[step])
+        price = math.nan if rows is None or step is None else rows.prices.item(step)
         try:
             if math.isnan(price):
                 price = self._asked_price(symbol, now_ms)
         except DataQualityError as error:
             return str(error)
-        tick = self._tick(symbol, self._place(symbol, now_ms))
+        tick = NO_TICK
+        if self._options.is_enforced:
+            tick = self.feed.series(symbol).tick(self._place(symbol, now_ms))
         prices = quotes.exact(price, self.spread_bps, tick)
         now = moment(now_ms)
         quote = Quote(bid=prices.bid, ask=prices.ask, last=prices.last, as_of=now)
@@ -249,14 +246,14 @@ class History:
 
     def exact_bids(self, symbols: Iterable[str], step: int) -> dict[str, Decimal]:
         """The exact bid of each of these symbols that has one at this step."""
-        bids, told, places = self.bids_at[step], self._told_at[step], self.places
+        told, places = self._told_by_step[step].tolist(), self.places
         found: dict[str, Decimal] = {}
         for symbol in symbols:
             place = places[symbol]
             bid = told[place]
             if not math.isnan(bid):
                 found[symbol] = Decimal(repr(bid))
-            elif not math.isnan(bids[place]):
+            elif not math.isnan(self.bids_at(step)[place]):
                 found[symbol] = self._bid(symbol, step)
         return found
 
@@ -268,7 +265,7 @@ class History:
             return quote.bid
         tick = NO_TICK
         if self._options.is_enforced:
-            tick = self._tick(symbol, rows.ends.item(step) - 1)
+            tick = self.feed.series(symbol).tick(rows.ends.item(step) - 1)
         return quotes.exact_bid(rows.prices.item(step), self.spread_bps, tick)
 
     def _asked_price(self, symbol: str, now_ms: int) -> float:
@@ -307,12 +304,12 @@ class History:
         place = self._place(symbol, now_ms)
         if place < 0:
             return Newest(0, ZERO, math.nan)
-        row, candles = int(self.feed.series(symbol).order[place]), self.candles[symbol]
-        volume = float(candles.volume[row])
+        row, candles = self.feed.series(symbol).order.item(place), self.candles[symbol]
+        volume = candles.volume.item(row)
         return Newest(
-            int(candles.time[row]),
+            candles.time.item(row),
             Decimal(repr(volume)) if math.isfinite(volume) and volume > 0 else ZERO,
-            float(candles.close[row]),
+            candles.close.item(row),
         )
 
     def last_close(self, symbol: str) -> Newest:

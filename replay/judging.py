@@ -65,7 +65,7 @@ def _may_judge(history: History, symbol: str, asked: Sequence[Asked]) -> tuple[F
     if ends is None:
         everywhere = np.ones(len(history.nows), dtype=np.bool_)
         return everywhere, everywhere
-    is_whole = all(np.isfinite(column).all() for column in series.prices())
+    is_whole, may_be_refused = history.is_whole(symbol), history.may_be_refused(symbol)
     if_flat, if_held = np.zeros((2, len(ends)), dtype=np.bool_)
     for each in asked:
         able = ends >= each.needs
@@ -76,8 +76,8 @@ def _may_judge(history: History, symbol: str, asked: Sequence[Asked]) -> tuple[F
         buy, sell = (np.concatenate(([False], column))[ends] & able for column in seen)
         if_flat |= buy
         if_held |= (buy | sell) if each.strategy.adds_to_holdings else sell
-        if_flat |= sell & history.may_be_refused(symbol)
-        if_held |= buy & history.may_be_refused(symbol)
+        if_flat |= sell & may_be_refused
+        if_held |= buy & may_be_refused
     return if_flat, if_held
 
 

@@ -50,7 +50,7 @@ class Marking:
             return np.full(count, cash)
         held = self._holdings()
         if count == 1:
-            row = self._history.bids_at[to]
+            row = self._history.bids_at(to)
             newest = [row[place] for place in held.places]
             bids: Floats = np.array(newest).reshape(-1, 1)
             total = sum(newest)

@@ -322,7 +322,7 @@ class Runner:
         """Not without a price of everything that is held, nor once no further candle comes."""
         if cycle.now_ms == self.history.feed.end_ms:
             return False
-        bids, places = self.history.bids_at[cycle.step], self.history.places
+        bids, places = self.history.bids_at(cycle.step), self.history.places
         return not any(math.isnan(bids[places[symbol]]) for symbol in held)
 
     def _allocate(

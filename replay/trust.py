@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.domain import batching, degraded, quality
 from engine.domain.limits import Limits
 from engine.domain.model import Instrument, TradingState
 from replay.history import History
+from services.market_data.feeds.feed import DAY_MS
 
 # Of a volume: more than sums in another order differ by.
 MARGIN = 1e-6
@@ -59,7 +61,7 @@ class Trust:
         What is held is not among them: it is worked on whatever it is.
         """
         history, limits = self._history, self._limits.selection
-        volumes, least = history.volumes_24h, float(limits.min_volume_24h)
+        volumes, least = _volumes_24h(history), float(limits.min_volume_24h)
         listed = self._in_currency[:, None] & (history.nows >= self._first_closes[:, None])
         surely = listed & (volumes >= least * (1 + MARGIN))
         perhaps = listed & (volumes >= least * (1 - MARGIN))
@@ -91,3 +93,15 @@ def listed_at(
         currency=limits.account_currency,
         limits=limits.selection,
     )
+
+
+def _volumes_24h(history: History) -> NDArray[np.float64]:
+    """Quote volume of a day at each now, a row for each symbol, to the rounding of a sum."""
+    day, until = history.nows - DAY_MS - 1, history.nows - history.step_ms
+    rows = []
+    for symbol in history.candles:
+        series = history.feed.series(symbol)
+        sums = np.concatenate(([0.0], np.cumsum(series.quote_volume[series.order])))
+        first, last = (series.times.searchsorted(at, side="right") for at in (day, until))
+        rows.append(sums[last] - sums[first])
+    return np.vstack(rows)

@@ -135,12 +135,12 @@ def judge_quote(quote: Quote, *, now: datetime, max_age_s: float) -> str | None:
 
     Words: not_finite, non_positive, crossed, future (more than 5 s ahead of `now`), stale.
     """
-    prices = (quote.bid, quote.ask, quote.last)
-    if not all(price.is_finite() for price in prices):
+    bid, ask, last = quote.bid, quote.ask, quote.last
+    if not (bid.is_finite() and ask.is_finite() and last.is_finite()):
         return f"not_finite: bid {quote.bid}, ask {quote.ask}, last {quote.last}"
-    if min(prices) <= 0:
+    if bid <= 0 or ask <= 0 or last <= 0:
         return f"non_positive: bid {quote.bid}, ask {quote.ask}, last {quote.last}"
-    if quote.bid > quote.ask:
+    if bid > ask:
         return f"crossed: bid {quote.bid} is above ask {quote.ask}"
     age = now - quote.as_of
     if age < -timedelta(seconds=QUOTE_CLOCK_TOLERANCE_S):
