@@ -20,9 +20,10 @@ from engine.domain.matching import Picture, Steps
 from engine.domain.model import Candles, Instrument, Quote
 from engine.errors import ConfigError, DataQualityError
 from replay import quotes
+from replay.axis import Axis, axis_of
 from replay.options import Options
 from replay.quotes import NO_TICK
-from services.market_data.feeds.feed import DAY_MS, MIN_NOTIONAL
+from services.market_data.feeds.feed import MIN_NOTIONAL
 from services.market_data.feeds.files import FilesFeed
 
 MILLISECONDS = 1000
@@ -72,6 +73,7 @@ class History:
         self.nows = self._instants()
         self._steps = {now_ms: step for step, now_ms in enumerate(self.nows.tolist())}
         self._coming = self.feed.opens_after(self.nows)
+        self._axis: Axis | None = None
         self._rows = {symbol: self._rows_of(rows) for symbol, rows in candles.items()}
         self.first_close = {
             symbol: int(rows.time.min()) + self.step_ms for symbol, rows in candles.items()
@@ -342,22 +344,21 @@ class History:
         good = quality.unsuspicious(
             series, timeframe_s=self.limits.timeframe_s, limits=self.limits.quality
         )
-        ends = series.time.searchsorted(self.nows - self.step_ms, side="right")
+        axis = self._axis_of(series.time)
+        prices = series.close if self._options.fill_at_close else series.open
         return _Rows(
-            ends=ends,
-            days=series.time.searchsorted(self.nows - DAY_MS - 1, side="right"),
+            ends=axis.ends,
+            days=axis.days,
             suspicious=np.concatenate(([0], np.cumsum(~good))),
-            prices=self._prices_of(series, ends),
+            prices=quotes.prices_of(prices, axis.met),
         )
 
-    def _prices_of(self, series: Candles, ends: NDArray[np.int64]) -> Floats:
-        if self._options.fill_at_close:
-            newest = np.where(ends > 0, ends - 1, -1)
-            is_new = series.time[newest] + self.step_ms == self.nows
-            return quotes.prices_of(series.close, np.where(is_new, newest, -1))
-        coming = np.minimum(series.time.searchsorted(self._coming), len(series) - 1)
-        is_next = series.time[coming] == self._coming
-        return quotes.prices_of(series.open, np.where(is_next, coming, -1))
+    def _axis_of(self, time: NDArray[np.int64]) -> Axis:
+        """Most series of a history have the same times."""
+        if self._axis is None or not np.array_equal(self._axis.time, time):
+            coming = None if self._options.fill_at_close else self._coming
+            self._axis = axis_of(time, self.nows, self.step_ms, coming)
+        return self._axis
 
     def _is_suspect(self, symbol: str) -> NDArray[np.bool_]:
         rows, series = self._rows[symbol], self.candles[symbol]

@@ -48,6 +48,18 @@ def test_volume_is_the_quote_volume_of_the_last_24_hours(tmp_path: Path) -> None
     assert instrument.volume_24h == Decimal(f"{12.5 * sum(closes):.2f}")
 
 
+def test_what_is_no_volume_adds_nothing_to_the_volume_of_a_day(tmp_path: Path) -> None:
+    rows = rows_of("A/USD", 100.0)
+    volume: list[object] = rows["volume"].to_pylist()
+    for row, what in ((10, np.nan), (11, np.inf), (12, -3.0)):
+        volume[row] = what
+    path = write_parquet(tmp_path / "a.parquet", changed(rows, "volume", volume))
+    feed = files_feed(path, start_ms=FIRST_OPEN + 30 * HOUR)
+    (instrument,) = feed.instruments(feed.start_ms)
+    closes = [100.5 + number for number in range(6, 30) if number not in {10, 11, 12}]
+    assert instrument.volume_24h == Decimal(f"{12.5 * sum(closes):.2f}")
+
+
 def test_the_clock_starts_where_most_symbols_have_their_history(tmp_path: Path) -> None:
     path = write_parquet(
         tmp_path / "a.parquet",

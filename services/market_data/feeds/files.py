@@ -62,11 +62,11 @@ class Series:
 
     def tick(self, place: int) -> Decimal:
         """The step of prices, as the candles up to this place in order show it."""
-        return step_of_decimals(0 if place < 0 else int(self.price_decimals[place]))
+        return step_of_decimals(0 if place < 0 else self.price_decimals.item(place))
 
     def lot(self, place: int) -> Decimal:
         """The step of quantities, as the same candles show it."""
-        return step_of_decimals(0 if place < 0 else int(self.volume_decimals[place]))
+        return step_of_decimals(0 if place < 0 else self.volume_decimals.item(place))
 
     def volume_of(self, rows: slice | NDArray[np.intp]) -> Decimal:
         """Quote volume of these rows."""
@@ -252,14 +252,17 @@ class FilesFeed:
 
 
 def _series(candles: Candles) -> Series:
-    quote_volume = np.nan_to_num(candles.close * candles.volume, nan=0.0, posinf=0.0, neginf=0.0)
-    order = np.argsort(candles.time, kind="stable")
+    with np.errstate(all="ignore"):
+        traded = candles.close * candles.volume
+    time, count = candles.time, len(candles)
+    is_ascending = bool((time[1:] >= time[:-1]).all())
+    order = np.arange(count) if is_ascending else np.argsort(time, kind="stable")
     return Series(
         candles=candles,
-        is_ascending=bool(np.all(np.diff(candles.time) >= 0)),
+        is_ascending=is_ascending,
         order=order,
-        times=candles.time[order],
-        quote_volume=np.maximum(quote_volume, 0.0),
+        times=time[order],
+        quote_volume=np.where(np.isfinite(traded), np.maximum(traded, 0.0), 0.0),
     )
 
 
@@ -271,8 +274,8 @@ def _decimals(values: NDArray[np.float64]) -> NDArray[np.int64]:
     for count in range(MAX_DECIMALS):
         if left.size == 0:
             break
-        chosen = values[left]
-        rounded = np.round(chosen, count)
+        chosen, scale = values[left], 10.0**count
+        rounded = np.rint(chosen * scale) / scale
         fits = np.abs(chosen - rounded) <= NEGLIGIBLE + NEGLIGIBLE * np.abs(rounded)
         decimals[left[fits]] = count
         left = left[~fits]
