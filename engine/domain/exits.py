@@ -18,6 +18,7 @@ from engine.domain.sizing import atr
 MILLISECONDS = 1000
 
 Floats = NDArray[np.float64]
+NO_AVERAGES: Floats = np.zeros(0)
 
 
 class ProtectiveExit(Value, frozen=True, kw_only=True):
@@ -95,8 +96,7 @@ def reach(
     if _hangs_on_averages(facts, exits):
         return None
     path = _path(position, candles, timeframe_s)
-    averages = np.full(len(candles), np.nan)
-    levels = _levels(position, facts, exits, path, averages)
+    levels = _levels(position, facts, exits, path, NO_AVERAGES)
     by_stop, by_trailing, by_target = _touches(path, levels)
     return Reach(
         path.start, by_stop | by_trailing | by_target, levels.stop, levels.target, levels.trailing
@@ -166,7 +166,7 @@ def _averages(candles: Candles, facts: SymbolFacts, exits: ExitPlan) -> Floats:
     """ATR of each candle; nothing where no level hangs on it, since it costs the most here."""
     if _hangs_on_averages(facts, exits):
         return atr(candles)
-    return np.full(len(candles), np.nan)
+    return NO_AVERAGES
 
 
 def _distance(rule: DistanceRule, price: float, averages: Floats, start: int) -> float:
