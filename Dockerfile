@@ -13,6 +13,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     MALLOC_ARENA_MAX=2 \
+    MALLOC_MMAP_THRESHOLD_=4194304 \
+    MALLOC_TRIM_THRESHOLD_=16777216 \
     DATA_DIR=/data
 RUN printf '#!/bin/sh\nexec python /app/cli.py "$@"\n' > /usr/local/bin/trading-engine \
     && chmod 755 /usr/local/bin/trading-engine

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from engine.errors import ConfigError
 from engine.settings import Settings
 from launcher import components, options, ports, resolve, restarts, sessions
-from launcher.child import Child, Part
+from launcher.child import ALLOCATOR, Child, Part
 from launcher.cycles import describe
 from launcher.data_folder import DataFolder
 from launcher.log_file import LogTail, Sieve, open_log, rotate
@@ -283,14 +283,16 @@ def test_a_log_that_grows_while_it_is_written_is_rotated_once_it_was_read(tmp_pa
     assert path.read_bytes() == b"the next\n"
 
 
-@pytest.mark.parametrize(("given", "heaps"), [({}, "2"), ({"MALLOC_ARENA_MAX": "5"}, "5")])
-def test_a_part_has_two_heaps_unless_it_is_told_otherwise(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], heaps: str
+@pytest.mark.parametrize("name", ALLOCATOR)
+@pytest.mark.parametrize("given", [None, "5000000"])
+def test_a_part_keeps_its_memory_together_unless_it_is_told_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, given: str | None
 ) -> None:
-    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
-    program = "import os; print(os.environ['MALLOC_ARENA_MAX'])"
-    child = Child(Part("part", (sys.executable, "-c", program), ()), tmp_path, given)
+    monkeypatch.delenv(name, raising=False)
+    program = f"import os; print(os.environ[{name!r}])"
+    environ = {} if given is None else {name: given}
+    child = Child(Part("part", (sys.executable, "-c", program), ()), tmp_path, environ)
     child.start()
     wait_for(lambda: child.exit_status is not None, 10, "the part ended")
-    assert child.last_words() == heaps
+    assert child.last_words() == (given or ALLOCATOR[name])
     child.sweep()
