@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from celery.backends.redis import RedisBackend
+
+DONE_S = 60
+"""How long Redis knows that a chord is done, so that a message that came twice leaves nothing."""
 
 
 class ChordBackend(RedisBackend):  # type: ignore[misc]
@@ -22,3 +26,14 @@ class ChordBackend(RedisBackend):  # type: ignore[misc]
     def remove_pending_result(self, result: Any) -> Any:
         """Do nothing; the result."""
         return result
+
+    @cached_property
+    def _chord_cleanup_script(self) -> Any:
+        """Celery's, with a shorter life of the mark that a chord is done: it has 5 minutes."""
+        script = super()._chord_cleanup_script
+
+        def clean(keys: list[str], args: list[Any], client: Any) -> Any:
+            token, _five_minutes = args
+            return script(keys=keys, args=[token, DONE_S], client=client)
+
+        return clean

@@ -12,6 +12,7 @@ import pytest
 import redis
 import requests
 
+from tasks.chord_backend import DONE_S
 from tests.integration.stack import Stack, running, wait_for
 
 pytestmark = pytest.mark.timeout(240)
@@ -162,6 +163,18 @@ def test_no_process_listens_for_the_result_of_a_task(
     store = redis.Redis.from_url(api.environ()["REDIS_URL"])
     assert len(reports) > 1
     assert store.pubsub_channels("*task-meta*") == []
+
+
+def test_redis_forgets_a_chord_soon_after_it_is_done(
+    stack: Stack, reports: list[dict[str, Any]]
+) -> None:
+    [api, *_] = stack.processes("api")
+    store = redis.Redis.from_url(api.environ()["REDIS_URL"])
+    assert len(reports) > 1
+    lives = {store.ttl(key) for key in store.keys("celery-taskset-meta-*")}
+    assert lives
+    assert max(lives) <= DONE_S
+    assert min(lives) >= 0
 
 
 def test_every_file_of_the_account_is_private(stack: Stack) -> None:
