@@ -1,14 +1,13 @@
 """The same work without the engine: the least that a cycle could cost here.
 
-`./dev bench floor [--symbols 25 100 1000] [--runs 5]`: for each batch of 25 one bulk request for
+`./dev bench floor [--symbols 25 100 1000] [--runs 15]`: for each batch of 25 one bulk request for
 what is new, one encoding and decoding of the evaluation's body, the indicators, a chord of no-op
 tasks of the same shape, and a bare INSERT of the same rows. Beside it a whole cycle of the
-product, in the same run.
+product, in the same round.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import subprocess
@@ -17,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,8 @@ import talib
 
 from bench.floor_tasks import timed
 from bench.measure import (
-    Meter,
     Row,
+    cpu_s,
     environment,
     median,
     options,
@@ -45,10 +45,11 @@ from tests.integration.stack import ROOT, Stack, running, wait_for
 BATCH = 25
 CANDLES = 500
 PARTS = ("fetch", "encode", "indicators", "chord", "insert")
-COLUMNS = ("symbols", *PARTS, "floor_cpu_s", "cpu_s", "ratio", "overhead", "runs")
+COLUMNS = (*PARTS, "floor_cpu_s", "cpu_s", "ratio", "overhead", "from", "to", "runs")
 NOTE = (
-    "CPU seconds, both sides of each call counted. `ratio` is the cycle's CPU over the floor's, "
-    "`overhead` what is above the floor, in floors."
+    "CPU seconds, medians, both sides of each call counted. `ratio` is the cycle's CPU over the "
+    "floor's of the same round, `overhead` what is above the floor, in floors; `from` and `to` are "
+    "the least and the most overhead of all rounds."
 )
 _decoder = msgspec.json.Decoder(dict[str, CandleColumns])
 
@@ -145,18 +146,23 @@ def no_op_workers(address: str, processes: int) -> Iterator[list[int]]:
         worker.wait(20)
 
 
-def no_op_chord_s(address: str, batches: int, runs: int, pids: list[int]) -> float:
-    """Median CPU seconds of the chord: its sender, its workers and Redis."""
-    command = [sys.executable, "-m", "bench.floor_tasks", str(batches), str(runs + 1)]
-    told = subprocess.run(
-        [*command, *(str(pid) for pid in pids)],
-        cwd=ROOT,
-        env={**os.environ, "REDIS_URL": address},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    ).stdout
-    return median(json.loads(told)[1:], 4)
+@contextmanager
+def no_op_chords(address: str, batches: int, pids: list[int]) -> Iterator[Callable[[], float]]:
+    """What sends one such chord, and tells the CPU seconds of its sender and of `pids`."""
+    command = [sys.executable, "-m", "bench.floor_tasks", str(batches), *map(str, pids)]
+    environ = {**os.environ, "REDIS_URL": address}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environ, stdin=pipe, stdout=pipe, text=True, bufsize=1
+    ) as sender:
+
+        def send() -> float:
+            if sender.stdin is None or sender.stdout is None:
+                raise SystemExit("bench floor: nothing sends chords")
+            sender.stdin.write("\n")
+            return float(sender.stdout.readline())
+
+        yield send
 
 
 def insert(folder: Path, symbols: int) -> Callable[[], None]:
@@ -179,26 +185,24 @@ def insert(folder: Path, symbols: int) -> Callable[[], None]:
     return work
 
 
-def costs(stack: Stack, folder: Path, symbols: int, runs: int) -> dict[str, float]:
-    """Median CPU seconds of each part."""
+@contextmanager
+def parts(stack: Stack, folder: Path, symbols: int) -> Iterator[dict[str, Callable[[], float]]]:
+    """What does each part of the floor once, and tells its CPU seconds."""
     batches, address = symbols // BATCH, address_of(stack)
     services = _pids(stack, "-m services")
     listed = requests.get(f"{stack.service_urls['market_data']}/symbols", timeout=20).json()
     names = [each["symbol"] for each in listed["symbols"]][:symbols]
-    work: dict[str, tuple[Callable[[], None], list[int]]] = {
-        "fetch": (fetch(stack, names), services),
-        "encode": (encode(batches), []),
-        "indicators": (indicators(batches), []),
-        "insert": (insert(folder, symbols), []),
-    }
-    found = {}
-    for part, (run, others) in work.items():
-        run()
-        found[part] = median((timed(run, others) for _ in range(runs)), 4)
-    with no_op_workers(address, int(stack.environ["WORKERS__PROCESSES"])) as workers:
-        pids = [*workers, *_pids(stack, "valkey-server")]
-        found["chord"] = no_op_chord_s(address, batches, runs, pids)
-    return found
+    with (
+        no_op_workers(address, int(stack.environ["WORKERS__PROCESSES"])) as workers,
+        no_op_chords(address, batches, [*workers, *_pids(stack, "valkey-server")]) as chord,
+    ):
+        yield {
+            "fetch": partial(timed, fetch(stack, names), services),
+            "encode": partial(timed, encode(batches), []),
+            "indicators": partial(timed, indicators(batches), []),
+            "chord": chord,
+            "insert": partial(timed, insert(folder, symbols), []),
+        }
 
 
 def address_of(stack: Stack) -> str:
@@ -211,31 +215,40 @@ def address_of(stack: Stack) -> str:
 
 
 def measure(symbols: int, runs: int) -> Row:
-    """The floor's parts and a cycle, in one run."""
+    """Rounds of a cycle and then the floor's parts: the machine's speed of the hour is in both."""
     with (
         tempfile.TemporaryDirectory() as folder,
         running(Path(folder), **environment(symbols)) as stack,
+        parts(stack, Path(folder), symbols) as floor,
     ):
         timed_cycles(stack, 2, time.perf_counter)
-        with Meter(stack.pid) as meter:
-            found = timed_cycles(stack, runs, time.perf_counter)
-        cost = costs(stack, Path(folder), symbols, runs)
-    floor_s, cpu_s = sum(cost.values()), meter.total_cpu_s / runs
+        rounds = [_round(stack, floor) for _ in range(runs + 1)][1:]
+        processes = int(stack.environ["WORKERS__PROCESSES"])
+    floors = [sum(found[part] for part in PARTS) for found in rounds]
+    ratios = sorted(found["cpu_s"] / least for found, least in zip(rounds, floors, strict=True))
     return {
         "bench": "floor",
         "case": "step",
         "symbols": symbols,
-        "workers": int(stack.environ["WORKERS__PROCESSES"]),
-        "wall_s": median(wall for _, wall in found),
-        "cpu_s": round(cpu_s, 3),
-        "floor_cpu_s": round(floor_s, 3),
-        "ratio": round(cpu_s / floor_s, 2),
-        "overhead": round(cpu_s / floor_s - 1, 2),
-        "peak_mb": meter.peak_mb,
-        "redis_commands": round(meter.redis["redis_commands"] / runs),
+        "workers": processes,
+        "wall_s": median(found["wall_s"] for found in rounds),
+        "cpu_s": median(found["cpu_s"] for found in rounds),
+        "floor_cpu_s": median(floors),
+        "ratio": median(ratios, 2),
+        "overhead": round(median(ratios, 4) - 1, 2),
+        "from": round(ratios[0] - 1, 2),
+        "to": round(ratios[-1] - 1, 2),
         "runs": runs,
-        **cost,
+        **{part: median((found[part] for found in rounds), 4) for part in PARTS},
     }
+
+
+def _round(stack: Stack, floor: dict[str, Callable[[], float]]) -> dict[str, float]:
+    """Seconds of one cycle and of each part of the floor."""
+    before = cpu_s(stack.pid)
+    ((_, wall_s),) = timed_cycles(stack, 1, time.perf_counter)
+    used_s = cpu_s(stack.pid) - before
+    return {"wall_s": wall_s, "cpu_s": used_s, **{part: run() for part, run in floor.items()}}
 
 
 def _pids(stack: Stack, mark: str) -> list[int]:
@@ -247,7 +260,7 @@ def main() -> int:
     """Measure, print, write."""
     parser = options("floor", __doc__)
     parser.add_argument("--symbols", type=int, nargs="+", default=[25, 100, 1000])
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=15)
     chosen = parser.parse_args()
     if chosen.quick:
         chosen.symbols, chosen.runs = [25], 1
@@ -255,7 +268,7 @@ def main() -> int:
     for symbols in chosen.symbols:
         sys.stderr.write(f"{symbols} symbols ...\n")
         rows.append(measure(symbols, chosen.runs))
-    return tell("floor", "The floor", [NOTE, table(rows, COLUMNS)], rows, chosen)
+    return tell("floor", "The floor", [NOTE, table(rows, ("symbols", *COLUMNS))], rows, chosen)
 
 
 if __name__ == "__main__":

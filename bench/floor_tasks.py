@@ -1,12 +1,11 @@
 """A Celery application that does nothing, in the shape of a cycle: a message a batch, one barrier.
 
-`python -m bench.floor_tasks BATCHES RUNS PID ...` sends such chords and prints the CPU seconds of
-each, those of the named processes counted.
+`python -m bench.floor_tasks BATCHES PID ...` sends one for each line that it reads, and prints the
+CPU seconds of each, those of the named processes counted.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -67,14 +66,13 @@ def one_chord(client: redis.Redis, batches: int) -> None:
         raise SystemExit(f"the no-op chord was not through after {LONGEST_S:.0f} s")
 
 
-def main(batches: int, runs: int, pids: list[int]) -> None:
-    """Print a list of CPU seconds."""
+def main(batches: int, pids: list[int]) -> None:
+    """Answer each line with CPU seconds."""
     client = redis.Redis.from_url(ADDRESS)
-    found = [timed(lambda: one_chord(client, batches), pids) for _ in range(runs)]
-    sys.stdout.write(json.dumps(found) + "\n")
-    sys.stdout.flush()
+    for _ in sys.stdin:
+        print(timed(lambda: one_chord(client, batches), pids), flush=True)
     os._exit(0)  # results that nobody waits for would be taken back one by one
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), [int(text) for text in sys.argv[3:]])
+    main(int(sys.argv[1]), [int(text) for text in sys.argv[2:]])

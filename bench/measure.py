@@ -117,6 +117,11 @@ class Meter:
             self.peak_mb = max(self.peak_mb, resident_mb(self._pid))
 
 
+def cpu_s(pid: int) -> float:
+    """CPU seconds so far of a process and everything below it."""
+    return sum(map(_cpu, members(pid)))
+
+
 def resident_mb(pid: int) -> float:
     """Memory of all processes, shared pages counted once each."""
     total = 0

@@ -1,9 +1,11 @@
 """Many cycles back to back: what drifts.
 
 `./dev bench soak [--cycles 500] [--symbols 100]` compares the first tenth, after ten cycles, with
-the last tenth: seconds a cycle, memory of each process, Redis' keys, the ledger's size. A process'
-memory is what is resident of it; all of them together count a shared page once, so that their sum
-also grows while the worker's processes write to pages that they shared with their parent.
+the last tenth: seconds a cycle, memory of each process, Redis' keys, the ledger's size. As the
+machine is faster at one time than at another, a fresh engine is then started beside the old one,
+and they take turns for a tenth more: that line compares the old with the fresh. A process' memory
+is what is resident of it; all of them together count a shared page once, so that their sum also
+grows while the worker's processes write to pages that they shared with their parent.
 """
 
 from __future__ import annotations
@@ -83,11 +85,29 @@ def measure(symbols: int, cycles: int) -> list[Row]:
                 if (number + 1) % tenth == 0:
                     sys.stderr.write(f"{number + 1} cycles, {median(walls[-tenth:])} s each\n")
         last = sample(stack)
+        old, fresh = _in_turns(stack, symbols, tenth)
     rows = [drift("cycle s (median of a tenth)", median(walls[:tenth]), median(walls[-tenth:]))]
+    rows += [drift("cycle s beside a fresh engine's", median(fresh), median(old))]
     rows += [drift(name, first[name], last[name]) for name in sorted(first.keys() & last.keys())]
     shared = {"symbols": symbols, "wall_s": median(walls), "peak_mb": meter.peak_mb}
     shared |= {"cpu_s": round(meter.total_cpu_s / cycles, 3), "runs": cycles}
     return [{**row, **shared} for row in rows]
+
+
+def _in_turns(stack: Stack, symbols: int, cycles: int) -> tuple[list[float], list[float]]:
+    """Seconds of the engine's cycles, and of a fresh one's in between."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running(Path(folder), **environment(symbols)) as fresh,
+    ):
+        timed_cycles(fresh, WARM, time.perf_counter)
+        turns = [[_duration_s(each) for each in (stack, fresh)] for _ in range(cycles)]
+    return [old for old, _ in turns], [new for _, new in turns]
+
+
+def _duration_s(stack: Stack) -> float:
+    ((report, _),) = timed_cycles(stack, 1, time.perf_counter)
+    return float(report["duration_s"])
 
 
 def main() -> int:
