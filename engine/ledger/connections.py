@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from sqlite3 import Connection as SqliteConnection
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, exc
@@ -34,7 +34,7 @@ def translated() -> Iterator[None]:
         yield
     except DEFECTS:
         raise
-    except (exc.DBAPIError, exc.TimeoutError) as error:
+    except (exc.DBAPIError, exc.TimeoutError, sqlite3.Error) as error:
         reason = getattr(error, "orig", None) or error
         raise LedgerUnavailable(f"ledger: {str(reason).strip()}") from error
 
@@ -90,7 +90,7 @@ def _sqlite(url: URL, timeout_s: float, synchronous: str) -> Engine:
     )
 
     @event.listens_for(engine, "connect")
-    def prepare(raw: SqliteConnection, _record: Any) -> None:
+    def prepare(raw: sqlite3.Connection, _record: Any) -> None:
         raw.isolation_level = None  # BEGIN is ours: the driver would begin late and deferred
         raw.execute(f"PRAGMA synchronous={synchronous}")
         raw.execute("PRAGMA temp_store=MEMORY")
@@ -100,7 +100,9 @@ def _sqlite(url: URL, timeout_s: float, synchronous: str) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         options = connection.get_execution_options()
-        connection.exec_driver_sql(str(options.get("ledger_begin", "BEGIN")))
+        # To the driver itself: SQLAlchemy would make as much of it as of a statement with results.
+        raw: Any = connection.connection.driver_connection
+        raw.execute(str(options.get("ledger_begin", "BEGIN")))
 
     return engine
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -56,6 +56,8 @@ ENTRIES = (
     .order_by(fills.c.seq)
 )
 ENTRIES_OF = ENTRIES.where(fills.c.symbol.in_(NAMES))
+PASTS = (HELD, UNSETTLED, RECENT, DISABLED, WANTED, ENTRIES_OF)
+ANY_PAST = select(*(chosen.order_by(None).exists() for chosen in PASTS))
 STOPS = (
     select(orders.c.market_time)
     .where(
@@ -113,20 +115,25 @@ def _stops_of_all(connection: Connection, since: datetime, until: datetime) -> t
 def _past(
     connection: Connection, symbols: Sequence[str], market_time: datetime, stops_since: datetime
 ) -> Past:
-    asked = {"symbols": list(symbols)}
     since = min(market_time - HOUR, _midnight(market_time), stops_since)
-    unsettled = [order_of(row) for row in connection.execute(UNSETTLED, asked)]
-    stopped: dict[str, list[str]] = {}
-    for row in connection.execute(DISABLED, asked):
-        stopped.setdefault(row.symbol, []).append(row.strategy)
-    recent = connection.execute(RECENT, {**asked, "since": since, "until": market_time})
+    asked = {"symbols": list(symbols), "since": since, "until": market_time}
+    # Most symbols have none: one look tells which of the six there are.
+    there = connection.execute(ANY_PAST, asked).one()
+    held, unsettled, recent, stopped, wanted, entries = (
+        connection.execute(chosen, asked).all() if is_there else ()
+        for chosen, is_there in zip(PASTS, there, strict=True)
+    )
+    disabled: dict[str, list[str]] = {}
+    for row in stopped:
+        disabled.setdefault(row.symbol, []).append(row.strategy)
+    found = (order_of(row) for row in unsettled)
     return Past(
-        holdings={row.symbol: row for row in connection.execute(HELD, asked)},
-        open_orders=_by_symbol(order for order in unsettled if not is_terminal(order.status)),
-        entries=_by_symbol(entry_rows(connection, symbols)),
+        holdings={row.symbol: row for row in held},
+        open_orders=_by_symbol(order for order in found if not is_terminal(order.status)),
+        entries=_by_symbol(entries),
         recent=_by_symbol(recent),
-        disabled=stopped,
-        exits=_by_symbol(connection.execute(WANTED, asked)),
+        disabled=disabled,
+        exits=_by_symbol(wanted),
     )
 
 
@@ -141,11 +148,9 @@ def _midnight(market_time: datetime) -> datetime:
     return market_time.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def entry_rows(connection: Connection, symbols: Collection[str] | None = None) -> list[AnyRow]:
+def entry_rows(connection: Connection) -> list[AnyRow]:
     """Filled entries of open positions, oldest first: symbol, strategy, stop, target."""
-    if symbols is None:
-        return list(connection.execute(ENTRIES))
-    return list(connection.execute(ENTRIES_OF, {"symbols": list(symbols)}))
+    return list(connection.execute(ENTRIES))
 
 
 def _facts_of(symbol: str, past: Past, market_time: datetime, stops_since: datetime) -> SymbolFacts:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Executable, Table, bindparam, update
+from sqlalchemy import Connection, Dialect, Executable, Table, bindparam, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -74,9 +74,10 @@ def fill_of(row: AnyRow) -> Fill:
 
 
 def insert_all(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows with one statement; none at all for no rows."""
+    """Insert rows of the same columns with one statement; none at all for no rows."""
     if rows:
-        connection.execute(table.insert(), list(rows))
+        names = tuple(rows[0])
+        _execute_many(connection, _many(connection.dialect, table, names, ()), rows)
 
 
 def insert_new(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
@@ -103,8 +104,45 @@ def upsert_all(
 ) -> None:
     """The same of many rows with one statement; none at all for no rows."""
     if rows:
-        statement = _upsert(connection.dialect.name, table, tuple(rows[0]), keys)
-        connection.execute(statement, [dict(row) for row in rows])
+        names = tuple(rows[0])
+        _execute_many(connection, _many(connection.dialect, table, names, keys), rows)
+
+
+class _Many(NamedTuple):
+    """A statement as the driver takes it, and how its parameters are made of a row."""
+
+    text: str
+    is_positional: bool
+    columns: tuple[tuple[str, Callable[[Any], Any] | None], ...]
+
+
+@functools.cache
+def _many(dialect: Dialect, table: Table, names: tuple[str, ...], keys: tuple[str, ...]) -> _Many:
+    statement: Any = _upsert(dialect.name, table, names, keys) if keys else table.insert()
+    compiled = statement.compile(dialect=dialect, column_keys=list(names), for_executemany=True)
+    columns = (
+        (name, table.c[name].type.dialect_impl(dialect).bind_processor(dialect))
+        for name in compiled.positiontup or names
+    )
+    return _Many(str(compiled), bool(compiled.positional), tuple(columns))
+
+
+def _execute_many(connection: Connection, many: _Many, rows: Sequence[Mapping[str, Any]]) -> None:
+    """For each row; the parameters are made here, of which SQLAlchemy makes three times as much."""
+    if any(len(row) != len(many.columns) for row in rows):
+        raise ValueError("rows of different columns")
+    made = [
+        tuple(
+            row[name] if process is None else process(row[name]) for name, process in many.columns
+        )
+        for row in rows
+    ]
+    if many.is_positional:
+        connection.exec_driver_sql(many.text, made)
+    else:
+        names = [name for name, _ in many.columns]
+        named = [dict(zip(names, values, strict=True)) for values in made]
+        connection.exec_driver_sql(many.text, named)
 
 
 @functools.cache

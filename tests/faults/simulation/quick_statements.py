@@ -92,6 +92,13 @@ class QuickConnection:
         except sqlite3.Error:
             return self.real.execute(statement, parameters)  # raises it as SQLAlchemy's own
 
+    def exec_driver_sql(self, text: str, rows: Sequence[Any]) -> Any:
+        """A statement of the driver's for each row; raises what SQLAlchemy raises."""
+        try:
+            return self._raw.executemany(text, rows)
+        except sqlite3.Error:
+            return self.real.exec_driver_sql(text, list(rows))
+
     def _planned(self, statement: Any, several: Sequence[Mapping[str, Any]]) -> Plan:
         if not hasattr(statement, "_compile_w_cache"):
             return Plan(None, {})
