@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import TypeVar, get_origin, get_type_hints
+from typing import Any, TypeVar, get_origin, get_type_hints
 
 import msgspec
 
@@ -20,6 +21,7 @@ _NAMED = re.compile(r"(?:unknown|required) field `(?P<name>.*)`")
 # Far beyond any price or quantity, and small enough that arithmetic on it stays cheap.
 _MAX_EXPONENT = 30
 _MAX_DIGITS = 60
+_hints: Callable[[Any], dict[str, Any]] = functools.cache(get_type_hints)
 
 
 class Nothing(msgspec.Struct, forbid_unknown_fields=True):
@@ -60,7 +62,7 @@ def _malformed(exc: Exception) -> Problem:
 
 def decode_query(arguments: Mapping[str, list[str]], shape: type[T]) -> T:
     """Query parameters -> `shape`; texts are converted. Raises Problem 422."""
-    hints = get_type_hints(shape)
+    hints = _hints(shape)
     plain: dict[str, object] = {}
     for name, values in arguments.items():
         if get_origin(hints.get(name)) in {list, tuple, set, frozenset}:
