@@ -39,7 +39,7 @@ from bench.measure import (
     tell,
     timed_cycles,
 )
-from engine.domain.model import CandleColumns
+from engine.domain.candles import CandleColumns
 from tests.integration.stack import ROOT, Stack, running, wait_for
 
 BATCH = 25

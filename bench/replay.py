@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.domain.model import Candles
+from engine.domain.candles import Candles
 from replay.history import History
 from replay.loading import load
 from replay.options import Options, read_options

@@ -4,7 +4,8 @@ A value is signed with a key that only the ledger holds, over its own Redis key 
 who can write to Redis can cost a fetch, not plant a candle. Whatever goes wrong is a miss.
 
 A series is a long value, written now and then, and a short one of the candles behind it, written
-at each new candle. The short one names the long one by its signature, and is nothing without it.
+at each new candle. The short one names the long one by its signature, and is nothing without it; it
+also says of a quiet symbol that it is one.
 """
 
 from __future__ import annotations
@@ -13,17 +14,18 @@ import hashlib
 import hmac
 import struct
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
 import redis
 
-from engine.domain.candle_rows import one_after_another
+from engine.domain.candles import Candles, joined
 from engine.domain.messages import SymbolList
-from engine.domain.model import Candles, Quote
+from engine.domain.model import Quote
 from engine.domain.packed_candles import packed, unpacked
 from engine.redis_link import RedisAway, RedisLink
 
@@ -34,18 +36,44 @@ SERIES_PER_CALL = KEYS_PER_CALL // 2
 TAIL_CANDLES = 48
 """A series that goes on from its long value by more than these gets a new long value."""
 _FORMAT = b"C1"
-_TAIL_FORMAT = b"T1"
-_TAIL_HEAD = struct.Struct(f"<{len(_TAIL_FORMAT)}s{SIGNATURE_BYTES}sI")
+LONG_LIVES = 3
+"""How many times longer a long value is kept than the short ones that are written behind it."""
+_TAIL_FORMAT = b"T2"
+_ABOUT_BYTES = 8
+_NOT_QUIET = bytes(_ABOUT_BYTES)
+_NOTHING: Mapping[str, bytes] = MappingProxyType({})
+_TAIL_HEAD = struct.Struct(f"<{len(_TAIL_FORMAT)}s{SIGNATURE_BYTES}sI{_ABOUT_BYTES}sq")
 _SAVED_AT = struct.Struct("<d")
-_NEWEST = struct.Struct("<q")
 
 
 @dataclass(frozen=True)
 class _Base:
-    """The long value of a series, as it was read."""
+    """The long value of a series, as it was read or is written."""
 
     candles: Candles
     signature: bytes
+
+
+class _Tail(NamedTuple):
+    """A short value: behind which long one, of how many candles in all, and what is quiet."""
+
+    base: bytes
+    length: int
+    about: bytes
+    newest: int
+    packed: bytes
+
+    def payload(self) -> bytes:
+        """As it is kept."""
+        return _TAIL_HEAD.pack(_TAIL_FORMAT, *self[:-1]) + self.packed
+
+    @classmethod
+    def of(cls, payload: bytes) -> _Tail | None:
+        """What `payload` made; None where another version did, or nobody."""
+        if not payload.startswith(_TAIL_FORMAT) or len(payload) < _TAIL_HEAD.size:
+            return None
+        _, base, length, about, newest = _TAIL_HEAD.unpack_from(payload)
+        return cls(base, length, about, newest, payload[_TAIL_HEAD.size :])
 
 
 class RedisCandleCache:
@@ -70,6 +98,8 @@ class RedisCandleCache:
         self._ttl_ms = max(int(ttl_s * 1000), 1)
         self._wall = wall
         self._bases: dict[str, _Base] = {}  # of what was loaded last: it is saved next
+        # Read for the quiet ones, of which some are loaded next; an old one costs a fetch.
+        self._tails: dict[str, bytes | None] = {}
 
     def load(self, symbols: Sequence[str], timeframe: str) -> dict[str, Candles]:
         """Cached candles of those symbols that have any."""
@@ -77,33 +107,48 @@ class RedisCandleCache:
         for start in range(0, len(symbols), SERIES_PER_CALL):
             part = symbols[start : start + SERIES_PER_CALL]
             keys = [self._candle_key(symbol, timeframe) for symbol in part]
-            values = self._get([*keys, *map(_tail_key, keys)])
+            unread = [_tail_key(key) for key in keys if key not in self._tails]
+            names = [*keys, *unread]
+            values = dict(zip(names, self._get(names), strict=False))
             if len(self._bases) + len(keys) > KEYS_PER_CALL:
                 self._bases = {}
-            for symbol, key, value, tail in zip(
-                part, keys, values, values[len(keys) :], strict=False
-            ):
-                candles = self._series(key, value, tail)
+            for symbol, key in zip(part, keys, strict=True):
+                tail = self._tails.pop(key, None) or values.get(_tail_key(key))
+                candles = self._series(key, values.get(key), tail)
                 if candles is not None:
                     found[symbol] = candles
         return found
 
-    def save(self, candles: dict[str, Candles], timeframe: str) -> None:
-        """Keep candles, replacing what was kept of the same symbols."""
+    def save(
+        self,
+        candles: Mapping[str, Candles],
+        timeframe: str,
+        quiet: Collection[str] = (),
+        about: str = "",
+    ) -> None:
+        """Keep candles, replacing what was kept of the same symbols.
+
+        Of the `quiet` ones also that nobody has anything to say of them up to their newest
+        candle, which holds for who asks `about` the same.
+        """
         bases, self._bases = self._bases, {}
         items = list(candles.items())
         for start in range(0, len(items), KEYS_PER_CALL):
-            values: dict[str, bytes] = {}
-            going_on: list[str] = []
+            long: dict[str, bytes] = {}
+            short: dict[str, bytes] = {}
             for symbol, series in items[start : start + KEYS_PER_CALL]:
                 key = self._candle_key(symbol, timeframe)
-                tail = _tail_of(bases.get(key), series)
-                if tail is None:
-                    values[key] = _FORMAT + packed(series)
-                else:
-                    values[_tail_key(key)] = tail
-                    going_on.append(key)
-            self._set(values, going_on)
+                base = bases.get(key)
+                behind = None if base is None else _behind(base.candles, series)
+                if base is None or behind is None:
+                    long[key] = self._signed(key, _FORMAT + packed(series))
+                    base, behind = _Base(series, long[key][:SIGNATURE_BYTES]), series.tail(0)
+                mark = _mark(about) if symbol in quiet and len(series) else _NOT_QUIET
+                if key not in long or mark != _NOT_QUIET:
+                    name, newest = _tail_key(key), int(series.time[-1])
+                    tail = _Tail(base.signature, len(series), mark, newest, packed(behind))
+                    short[name] = self._signed(name, tail.payload())
+            self._set(short, long)
 
     def _series(self, key: str, value: bytes | None, tail: bytes | None) -> Candles | None:
         """The long value's candles, and those behind it that were written for it."""
@@ -113,24 +158,27 @@ class RedisCandleCache:
             return None
         signature = value[:SIGNATURE_BYTES]
         self._bases[key] = _Base(base, signature)
-        behind = self._opened(_tail_key(key), tail)
-        return base if behind is None else _extended(base, signature, behind)
+        behind = self._tail(key, tail)
+        if behind is None or behind.base != signature:
+            return base
+        return _extended(base, behind)
 
-    def load_quiet(self, symbols: Sequence[str], about: str) -> dict[str, int]:
+    def load_quiet(self, symbols: Sequence[str], timeframe: str, about: str) -> dict[str, int]:
         """Newest candle (open time, ms) of the symbols that were kept as quiet `about` the same."""
-        keys = [self._quiet_key(symbol, about) for symbol in symbols]
+        mark = _mark(about)
+        keys = [self._candle_key(symbol, timeframe) for symbol in symbols]
+        values = self._get([_tail_key(key) for key in keys])
+        self._tails = dict(zip(keys, values, strict=False))
         found: dict[str, int] = {}
-        for symbol, key, value in zip(symbols, keys, self._get(keys), strict=False):
-            payload = self._opened(key, value)
-            if payload is not None and len(payload) == _NEWEST.size:
-                (found[symbol],) = _NEWEST.unpack(payload)
+        for symbol, key in zip(symbols, keys, strict=True):
+            tail = self._tail(key, self._tails.get(key))
+            if tail is not None and tail.about == mark:
+                found[symbol] = tail.newest
         return found
 
-    def save_quiet(self, newest: dict[str, int], about: str) -> None:
-        """Keep that nobody has anything to say of these symbols up to their newest candle."""
-        self._set(
-            {self._quiet_key(symbol, about): _NEWEST.pack(at) for symbol, at in newest.items()}
-        )
+    def _tail(self, key: str, value: bytes | None) -> _Tail | None:
+        payload = self._opened(_tail_key(key), value)
+        return None if payload is None else _Tail.of(payload)
 
     def load_quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:
         """The last good quotes of those symbols that have any, of whatever age."""
@@ -144,12 +192,8 @@ class RedisCandleCache:
 
     def save_quotes(self, quotes: dict[str, Quote]) -> None:
         """Keep good quotes."""
-        self._set(
-            {
-                self._prefix + f"quote:{symbol}": msgspec.json.encode(quote)
-                for symbol, quote in quotes.items()
-            }
-        )
+        names = {f"{self._prefix}quote:{symbol}": quote for symbol, quote in quotes.items()}
+        self._set({key: self._signed(key, msgspec.json.encode(q)) for key, q in names.items()})
 
     def load_symbols(self) -> SymbolList | None:
         """The last good symbol list."""
@@ -169,13 +213,11 @@ class RedisCandleCache:
     def save_symbols(self, symbols: SymbolList) -> None:
         """Keep the symbol list."""
         payload = _SAVED_AT.pack(self._wall()) + msgspec.json.encode(symbols)
-        self._set({self._prefix + "symbols": payload})
+        key = self._prefix + "symbols"
+        self._set({key: self._signed(key, payload)})
 
     def _candle_key(self, symbol: str, timeframe: str) -> str:
         return f"{self._prefix}{timeframe}:{symbol}"
-
-    def _quiet_key(self, symbol: str, about: str) -> str:
-        return f"{self._prefix}quiet:{about}:{symbol}"
 
     def _get(self, keys: Sequence[str]) -> list[bytes | None]:
         if not keys:
@@ -186,14 +228,18 @@ class RedisCandleCache:
             return []
         return values
 
-    def _set(self, payloads: dict[str, bytes], also_stay: Collection[str] = ()) -> None:
-        if not payloads:
+    def _set(self, values: Mapping[str, bytes], long: Mapping[str, bytes] = _NOTHING) -> None:
+        """Write values, the long ones first and for longer."""
+        lives = [(long, LONG_LIVES * self._ttl_ms), (values, self._ttl_ms)]
+        if not values and not long:
             return
-        signed = {key: self._signature(key, body) + body for key, body in payloads.items()}
         try:
-            self._link.run(lambda client: _write(client, signed, also_stay, self._ttl_ms))
+            self._link.run(lambda client: _write(client, lives))
         except RedisAway:
             return
+
+    def _signed(self, key: str, payload: bytes) -> bytes:
+        return self._signature(key, payload) + payload
 
     def _signature(self, key: str, payload: bytes) -> bytes:
         name = key.encode()
@@ -210,47 +256,39 @@ class RedisCandleCache:
         return payload
 
 
-def _write(
-    client: redis.Redis, values: dict[str, bytes], also_stay: Collection[str], ttl_ms: int
-) -> None:
+def _write(client: redis.Redis, lives: Sequence[tuple[Mapping[str, bytes], int]]) -> None:
     pipeline = client.pipeline(transaction=False)
-    for key, value in values.items():
-        pipeline.set(key, value, px=ttl_ms)
-    for key in also_stay:
-        pipeline.pexpire(key, ttl_ms)
+    for values, ttl_ms in lives:
+        for key, value in values.items():
+            # Past `set`, which goes through a dozen options that are not meant each time.
+            pipeline.execute_command("SET", key, value, "PX", ttl_ms)  # type: ignore[no-untyped-call]
     pipeline.execute()
+
+
+def _mark(about: str) -> bytes:
+    return hashlib.blake2b(about.encode(), digest_size=_ABOUT_BYTES).digest()
 
 
 def _tail_key(key: str) -> str:
     return f"{key}:tail"
 
 
-def _tail_of(base: _Base | None, series: Candles) -> bytes | None:
-    """What `series` has behind the long value; None where it does not just go on from it."""
-    if base is None or not len(base.candles) or len(series) < len(base.candles):
+def _behind(base: Candles, series: Candles) -> Candles | None:
+    """The few candles behind the long value; None where the series does not just go on from it."""
+    if not len(base) or len(series) < len(base):
         return None
-    shared = int(np.searchsorted(series.time, base.candles.time[-1], side="right"))
-    tail = series.between(shared, len(series))
-    if not 0 < shared <= len(base.candles) or len(tail) > TAIL_CANDLES:
+    shared = int(np.searchsorted(series.time, base.time[-1], side="right"))
+    if not 0 < shared <= len(base) or len(series) - shared > TAIL_CANDLES:
         return None
-    known = base.candles.tail(shared)
-    if any(
-        not np.array_equal(mine, theirs[:shared])
-        for mine, theirs in zip(vars(known).values(), vars(series).values(), strict=True)
-    ):
+    if not np.array_equal(base.tail(shared).block, series.between(0, shared).block):
         return None
-    return _TAIL_HEAD.pack(_TAIL_FORMAT, base.signature, len(series)) + packed(tail)
+    return series.between(shared, len(series))
 
 
-def _extended(base: Candles, signature: bytes, payload: bytes) -> Candles:
-    """The base's candles and those behind it, as many as were kept; the base's for another one."""
-    if len(payload) < _TAIL_HEAD.size:
-        return base
-    kind, of, count = _TAIL_HEAD.unpack_from(payload)
-    if kind != _TAIL_FORMAT or of != signature:
-        return base
+def _extended(base: Candles, tail: _Tail) -> Candles:
+    """The base's candles and those behind it, as many as were kept; the base's for garbage."""
     try:
-        return one_after_another(base, unpacked(payload[_TAIL_HEAD.size :])).tail(count)
+        return joined([base, unpacked(tail.packed)]).tail(tail.length)
     except ValueError:
         return base
 

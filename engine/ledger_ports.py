@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from engine.domain.candles import Candles
 from engine.domain.cycle import (
     AllocationFacts,
     BatchInput,
@@ -35,7 +36,6 @@ from engine.domain.ledger_values import (
     Unresolved,
 )
 from engine.domain.model import (
-    Candles,
     ExecutionEvent,
     Fill,
     Order,

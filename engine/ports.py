@@ -6,16 +6,18 @@ in-memory database or a simulated clock can stand in for any of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Protocol
 
 from engine.config_source import config_hash
+from engine.domain.candles import Candles
 from engine.domain.cycle import (
     CycleRequest,
 )
+from engine.domain.kept_inputs import DecisionSettings
 from engine.domain.limits import Limits
 from engine.domain.messages import (
     CandleAnswer,
@@ -31,17 +33,10 @@ from engine.domain.messages import (
     StrategyChoice,
     SymbolList,
 )
-from engine.domain.model import (
-    Candles,
-    Fill,
-    PortfolioSnapshot,
-    Position,
-    Quote,
-    VenueOrder,
-)
+from engine.domain.model import Fill, PortfolioSnapshot, Position, Quote, VenueOrder
 from engine.ledger_ports import Ledger
 from engine.service_settings import ServiceName
-from engine.settings import Settings, decision_limits
+from engine.settings import Settings, decision_settings
 
 
 class Clock(Protocol):
@@ -172,16 +167,18 @@ class CandleCache(Protocol):
         """Cached candles of those symbols that have any."""
         ...
 
-    def save(self, candles: dict[str, Candles], timeframe: str) -> None:
-        """Keep candles."""
+    def save(
+        self,
+        candles: Mapping[str, Candles],
+        timeframe: str,
+        quiet: Collection[str] = (),
+        about: str = "",
+    ) -> None:
+        """Keep candles, and of the `quiet` ones that nobody has anything to say `about` them."""
         ...
 
-    def load_quiet(self, symbols: Sequence[str], about: str) -> dict[str, int]:
+    def load_quiet(self, symbols: Sequence[str], timeframe: str, about: str) -> dict[str, int]:
         """Newest candle (open time, ms) of the symbols that were kept as quiet `about` the same."""
-        ...
-
-    def save_quiet(self, newest: dict[str, int], about: str) -> None:
-        """Keep that nobody has anything to say of these symbols up to their newest candle."""
         ...
 
     def load_quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:
@@ -245,9 +242,14 @@ class Engine:
     probes: dict[ServiceName, Callable[[], float]] = field(default_factory=dict)
 
     @cached_property
-    def limits(self) -> Limits:
+    def decided(self) -> DecisionSettings:
         """The part of the settings that decides."""
-        return decision_limits(self.settings)
+        return decision_settings(self.settings)
+
+    @property
+    def limits(self) -> Limits:
+        """The limits among it."""
+        return self.decided.limits
 
     @cached_property
     def settings_hash(self) -> str:

@@ -12,7 +12,7 @@ from typing import TextIO
 
 import numpy as np
 
-from engine.domain.model import Candles
+from engine.domain.candles import Candles, joined
 from engine.errors import ConfigError
 from replay.history import moment
 from replay.options import parse_moment
@@ -196,16 +196,14 @@ def _teller(stream: TextIO) -> Callable[[str], None]:
 def _columns(rows: Sequence[Sequence[float]]) -> Candles:
     numbers = [[np.nan if cell is None else cell for cell in row[:ROW]] for row in rows]
     table = np.asarray(numbers, dtype=np.float64)
-    return _merged([Candles(table[:, 0].astype(np.int64), *table[:, 1:].T)])
+    return _merged([Candles.of(table[:, 0], *table[:, 1:].T)])
 
 
 def _merged(parts: Sequence[Candles]) -> Candles:
     """All parts in order of time, each candle once: of two the later one."""
-    time = np.concatenate([part.time for part in parts])
-    _, from_behind = np.unique(time[::-1], return_index=True)
-    chosen = len(time) - 1 - from_behind
-    columns = zip(*(part.prices() for part in parts), strict=True)
-    return Candles(time[chosen], *(np.concatenate(column)[chosen] for column in columns))
+    whole = joined(parts)
+    _, from_behind = np.unique(whole.time[::-1], return_index=True)
+    return whole.chosen(len(whole) - 1 - from_behind)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import msgspec
 
 from engine.domain import candidates
+from engine.domain.candles import Candles
 from engine.domain.cycle import DroppedSignal
 from engine.domain.kept_inputs import DecisionSettings, KeptBatch, KeptCycle, Window
-from engine.domain.model import Candles, Order, OrderIntent, RiskDecision, Signal
+from engine.domain.model import Order, OrderIntent, RiskDecision, Signal
 from engine.errors import NotFound
 from engine.pipeline import allocate, evaluate, risk
 from engine.pipeline.steps import positions_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 
-from engine.domain.model import Candles
+from engine.domain.candles import Candles
 from replay.history import History
 
 

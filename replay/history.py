@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from engine.domain import quality
 from engine.domain.amounts import ZERO
+from engine.domain.candles import Candles
 from engine.domain.limits import Limits
 from engine.domain.matching import Picture, Steps
-from engine.domain.model import Candles, Instrument, Quote
+from engine.domain.model import Instrument, Quote
 from engine.errors import ConfigError, DataQualityError
 from replay import quotes
 from replay.axis import Axis, axis_of

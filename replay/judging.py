@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.domain.model import Candles, Position, Signal
+from engine.domain.candles import Candles
+from engine.domain.model import Position, Signal
 from replay.history import History
 from services.strategy.evaluation import Asked, Subject, judge_symbol
 from services.strategy.strategy import Holding

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.domain.model import Candles
+from engine.domain.candles import Candles
 from engine.errors import ConfigError
 from replay.options import Options
 from services.market_data.feeds.tables import read_candles
@@ -33,4 +33,4 @@ def load(options: Options) -> dict[str, Candles]:
 
 def _before(rows: Candles, to_ms: int) -> Candles:
     early = rows.time < to_ms
-    return Candles(rows.time[early], *(column[early] for column in rows.prices()))
+    return rows.chosen(early)

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from engine.config_source import load_settings
+from engine.domain.candles import Candles
 from engine.domain.kept_inputs import KeptCycle, Window
-from engine.domain.model import Candles
 from engine.errors import ConfigError
 from engine.ledger.archive_reads import kept_cycle
 from engine.ledger.ledger import FILE_NAME, SqlLedger, open_ledger

@@ -15,12 +15,12 @@ from engine.domain import account as accounts
 from engine.domain import allocation, candidates, exits, signals
 from engine.domain import risk as rules
 from engine.domain.candidates import Desk
+from engine.domain.candles import Candles
 from engine.domain.cycle import CycleTimes
 from engine.domain.ledger_values import Allocation
 from engine.domain.limits import Limits
 from engine.domain.matching import Terms
 from engine.domain.model import (
-    Candles,
     Instrument,
     OrderIntent,
     PortfolioSnapshot,

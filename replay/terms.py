@@ -11,9 +11,9 @@ import msgspec
 import numpy as np
 
 from engine.domain.amounts import ZERO
+from engine.domain.candles import Candles
 from engine.domain.limits import Limits
 from engine.domain.matching import Terms
-from engine.domain.model import Candles
 from engine.errors import ConfigError
 from engine.settings import TIMEFRAME_SECONDS, decision_limits
 from replay.options import Options

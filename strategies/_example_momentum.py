@@ -7,7 +7,8 @@ Copy this file to `momentum.py` to load it: files whose name starts with `_` are
 
 from __future__ import annotations
 
-from engine.domain.model import Action, Candles
+from engine.domain.candles import Candles
+from engine.domain.model import Action
 from services.strategy import Holding, Opinion, Parameters, Strategy, confidence
 
 

@@ -7,7 +7,7 @@ after the other instead of by workers.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,9 +17,10 @@ from engine.audit.books import Books
 from engine.audit.checks import check
 from engine.bootstrap import build_engine
 from engine.config_source import load_settings
+from engine.domain.candles import Candles
 from engine.domain.cycle import BatchRef, CyclePlan, CycleReport, CycleRequest, Trigger
 from engine.domain.messages import MonitoringEvent, SymbolList
-from engine.domain.model import Candles, Order, Quote
+from engine.domain.model import Order, Quote
 from engine.ledger.ledger import FILE_NAME, SqlLedger
 from engine.pipeline import allocate, execute, finish, open_cycle
 from engine.pipeline import batch as batch_steps
@@ -58,24 +59,28 @@ class MemoryCache:
         self._candles: dict[tuple[str, str], Candles] = {}
         self._symbols: SymbolList | None = None
         self._quotes: dict[str, Quote] = {}
-        self._quiet: dict[tuple[str, str], int] = {}
+        self._quiet: dict[tuple[str, str, str], int] = {}
 
     def load(self, symbols: Sequence[str], timeframe: str) -> dict[str, Candles]:
         """What was kept of these symbols."""
         known = {symbol: self._candles.get((symbol, timeframe)) for symbol in symbols}
         return {symbol: series for symbol, series in known.items() if series is not None}
 
-    def save(self, candles: dict[str, Candles], timeframe: str) -> None:
-        """Keep candles."""
+    def save(
+        self,
+        candles: Mapping[str, Candles],
+        timeframe: str,
+        quiet: Collection[str] = (),
+        about: str = "",
+    ) -> None:
+        """Keep candles, and of whom nobody had anything to say."""
         self._candles |= {(symbol, timeframe): series for symbol, series in candles.items()}
+        self._quiet |= {(name, timeframe, about): int(candles[name].time[-1]) for name in quiet}
 
-    def load_quiet(self, symbols: Sequence[str], about: str) -> dict[str, int]:
+    def load_quiet(self, symbols: Sequence[str], timeframe: str, about: str) -> dict[str, int]:
         """The symbols' newest candles of which nobody had anything to say."""
-        return {name: self._quiet[name, about] for name in symbols if (name, about) in self._quiet}
-
-    def save_quiet(self, newest: dict[str, int], about: str) -> None:
-        """Keep them."""
-        self._quiet |= {(symbol, about): at for symbol, at in newest.items()}
+        known = {symbol: self._quiet.get((symbol, timeframe, about)) for symbol in symbols}
+        return {symbol: newest for symbol, newest in known.items() if newest is not None}
 
     def load_quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:
         """The last ones."""

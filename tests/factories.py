@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from engine.domain.candles import Candles
 from engine.domain.cycle import AllocationFacts, CycleTimes, SymbolFacts
 from engine.domain.limits import Limits
 from engine.domain.model import (
     Action,
-    Candles,
     Instrument,
     Order,
     OrderIntent,
@@ -210,7 +210,7 @@ def make_candles(
     """Candles whose newest opens at `end`; each opens where the one before closed."""
     close = np.asarray(closes, dtype=np.float64)
     opens = np.concatenate((close[:1], close[:-1]))
-    return Candles(
+    return Candles.of(
         time=np.arange(end - (len(close) - 1) * step, end + 1, step, dtype=np.int64),
         open=opens,
         high=np.maximum(opens, close) + spread,
@@ -224,7 +224,7 @@ def candles_of(*rows: tuple[float, float, float, float], end: int = NEWEST) -> C
     """Candles from (open, high, low, close) rows; the newest opens at `end`."""
     table = np.asarray(rows, dtype=np.float64).reshape(-1, 4)
     count = len(table)
-    return Candles(
+    return Candles.of(
         time=np.arange(end - (count - 1) * HOUR_MS, end + 1, HOUR_MS, dtype=np.int64),
         open=table[:, 0],
         high=table[:, 1],

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from engine.domain.model import Candles
+from engine.domain.candles import Candles
 from replay.__main__ import Replayed, replay
 from replay.options import Options, read_options
 
@@ -31,7 +31,7 @@ def waves(seed: int, count: int, *, price: float = 100.0, start_ms: int = START_
     high = np.round(np.maximum(start, close) * (1 + 0.01 * random.random(count)), 2)
     low = np.round(np.minimum(start, close) * (1 - 0.01 * random.random(count)), 2)
     time = start_ms + np.arange(count, dtype=np.int64) * HOUR_MS
-    return Candles(time, start, np.maximum(high, start), low, close, np.full(count, 1e6))
+    return Candles.of(time, start, np.maximum(high, start), low, close, np.full(count, 1e6))
 
 
 def write(path: Path, candles: dict[str, Candles]) -> Path:

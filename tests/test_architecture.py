@@ -67,7 +67,8 @@ SERVICES_MAY = (
     "engine.version",
 )
 WEB_MAY = tuple(name for name in SERVICES_MAY if name != "engine.config_source")
-PURE_LIBRARIES = frozenset({"msgspec", "numpy", "talib"})  # values and arithmetic
+# Values, arithmetic and other forms of bytes.
+PURE_LIBRARIES = frozenset({"msgspec", "numpy", "pybase64", "talib", "xxhash"})
 PURE_STANDARD = frozenset(
     {
         *("__future__", "abc", "base64", "bisect", "collections", "contextlib", "dataclasses"),

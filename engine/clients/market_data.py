@@ -15,8 +15,9 @@ from engine.clients.answers import MAX_VALUES, shortened
 from engine.clients.checks import require_sound
 from engine.clients.transport import Transport
 from engine.clients.wire import encode
+from engine.domain.candles import CandleColumns, Candles
 from engine.domain.messages import CandleAnswer, MarketTime, QuoteAnswer, SymbolList
-from engine.domain.model import CandleColumns, Candles, Instrument, MarketClock, Quote
+from engine.domain.model import Instrument, MarketClock, Quote
 from engine.errors import BadPayload, ServiceError, ServiceUnavailable
 from engine.ports import Clock
 
@@ -283,7 +284,7 @@ def _instrument(_index: int, raw: msgspec.Raw) -> Instrument:
 
 def _columns(_symbol: str, raw: msgspec.Raw) -> Candles:
     candles = msgspec.json.decode(raw, type=CandleColumns).candles()
-    if not all(np.isfinite(column).all() for column in candles.prices()):
+    if not np.isfinite(candles.prices()).all():
         raise ValueError("a value is not finite")
     return candles
 
@@ -304,7 +305,7 @@ def _newer(candles: Candles, since: int | None) -> Candles:
     newer = candles.time > since
     if newer.all():
         return candles
-    return Candles(candles.time[newer], *(column[newer] for column in candles.prices()))
+    return candles.chosen(newer)
 
 
 K = TypeVar("K")

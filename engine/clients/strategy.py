@@ -10,8 +10,9 @@ import orjson
 from engine.clients.answers import decoder_of, shortened
 from engine.clients.transport import Transport
 from engine.clients.wire import encode
+from engine.domain.candles import Candles
 from engine.domain.messages import EvaluateAnswer, StrategyChoice
-from engine.domain.model import Action, Candles, Position, Signal
+from engine.domain.model import Action, Position, Signal
 from engine.domain.packed_candles import packed_json
 
 _decode = decoder_of(EvaluateAnswer)
@@ -78,7 +79,7 @@ def _series(market_data: dict[str, Candles], *, packs: bool) -> dict[str, object
         return {
             name: orjson.Fragment(packed_json(candles)) for name, candles in market_data.items()
         }
-    return {name: vars(candles) for name, candles in market_data.items()}
+    return {name: dict(candles.named()) for name, candles in market_data.items()}
 
 
 def _holdings(positions: Sequence[Position]) -> dict[str, dict[str, Decimal]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from engine.control.desk import Desk
-from engine.domain.model import CandleColumns, Candles
+from engine.domain.candles import CandleColumns, Candles
 from engine.domain.operator_views import DecisionCandles
 from engine.errors import NotFound
 
@@ -60,4 +60,4 @@ def _cached(desk: Desk, symbol: str, timeframe: str, last: int) -> Candles:
     if cached is None:
         return CandleColumns().candles()
     count = int(np.searchsorted(cached.time, last, side="right"))
-    return Candles(cached.time[:count], *(column[:count] for column in cached.prices()))
+    return cached.between(0, count)

@@ -8,11 +8,11 @@ from datetime import datetime
 
 from engine.domain import exits, sizing
 from engine.domain import risk as rules
+from engine.domain.candles import Candles
 from engine.domain.cycle import DroppedSignal, SymbolFacts
 from engine.domain.limits import Limits
 from engine.domain.model import (
     Action,
-    Candles,
     Instrument,
     OrderIntent,
     PortfolioSnapshot,

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.domain.amounts import from_float
+from engine.domain.candles import Candles
 from engine.domain.cycle import SymbolFacts
 from engine.domain.limits import DistanceRule, ExitPlan
-from engine.domain.model import Candles, Position, Value
+from engine.domain.model import Position, Value
 from engine.domain.sizing import atr
 
 MILLISECONDS = 1000

@@ -12,9 +12,10 @@ from typing import NamedTuple
 from uuid import UUID
 
 from engine.domain.amounts import EXACT, ceil_to, floor_to
+from engine.domain.candles import Candles
 from engine.domain.decimals import decimal_text
 from engine.domain.identity import named_id
-from engine.domain.model import Candles, OrderStatus, OrderType, Side, TimeInForce, Value
+from engine.domain.model import OrderStatus, OrderType, Side, TimeInForce, Value
 
 FILL_NAMESPACE = UUID("0d9e4a52-6a55-5b7c-9d0e-6f3d1f0b8a11").bytes
 FEE_STEP = Decimal("0.00000001")
@@ -199,7 +200,7 @@ def match_candle(order: WorkingOrder, bar: Bar, steps: Steps, terms: Terms) -> M
 
 def bar_of(candles: Candles, index: int) -> Bar:
     """The candle at `index` in decimals, exactly as its numbers are written."""
-    prices = (Decimal(repr(float(column[index]))) for column in candles.prices())
+    prices = (Decimal(repr(price)) for price in candles.prices()[:, index].tolist())
     opened, high, low, close, volume = prices
     time = int(candles.time[index])
     return Bar(time=time, open=opened, high=high, low=low, close=close, volume=volume)

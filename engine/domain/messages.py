@@ -7,15 +7,8 @@ from datetime import datetime
 
 import msgspec
 
-from engine.domain.model import (
-    Candles,
-    ExecutionEvent,
-    Instrument,
-    MarketClock,
-    Quote,
-    Signal,
-    Value,
-)
+from engine.domain.candles import Candles
+from engine.domain.model import ExecutionEvent, Instrument, MarketClock, Quote, Signal, Value
 
 
 class SymbolList(Value, frozen=True, kw_only=True):

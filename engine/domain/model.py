@@ -6,15 +6,12 @@ type: decimals are text, times are ISO 8601 UTC, candle times are integer epoch 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Self
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 
 class Side(StrEnum):
@@ -102,62 +99,6 @@ class Instrument(Value, frozen=True, kw_only=True):
     def quote_currency(self) -> str:
         """The currency that prices are in: what follows the slash, or nothing."""
         return self.symbol.partition("/")[2]
-
-
-@dataclass(frozen=True, eq=False)
-class Candles:
-    """Columns of closed candles, ascending by open time (epoch ms); all of one length."""
-
-    time: NDArray[np.int64]
-    open: NDArray[np.float64]
-    high: NDArray[np.float64]
-    low: NDArray[np.float64]
-    close: NDArray[np.float64]
-    volume: NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.time)
-
-    def tail(self, count: int) -> Candles:
-        """The last `count` candles (all of them when there are fewer)."""
-        return self.between(max(len(self) - count, 0), len(self))
-
-    def between(self, begin: int, end: int) -> Candles:
-        """The rows from `begin` to before `end`."""
-        rows = slice(begin, end)
-        return Candles(self.time[rows], *[column[rows] for column in self.prices()])
-
-    def prices(self) -> tuple[NDArray[np.float64], ...]:
-        """Open, high, low, close and volume: every column but the times."""
-        return (self.open, self.high, self.low, self.close, self.volume)
-
-    def columns(self) -> CandleColumns:
-        """The same as lists, as the wire has them."""
-        return CandleColumns(self.time.tolist(), *(column.tolist() for column in self.prices()))
-
-
-class CandleColumns(msgspec.Struct, frozen=True):
-    """Candles on the wire: six lists of one length."""
-
-    time: list[int] = []
-    open: list[float] = []
-    high: list[float] = []
-    low: list[float] = []
-    close: list[float] = []
-    volume: list[float] = []
-
-    def candles(self) -> Candles:
-        """As arrays. Raises ValueError when the columns differ in length."""
-        lengths = {len(column) for column in msgspec.structs.astuple(self)}
-        if len(lengths) != 1:
-            raise ValueError(f"columns of different lengths: {sorted(lengths)}")
-        return Candles(
-            np.asarray(self.time, dtype=np.int64),
-            *(
-                np.asarray(column, dtype=np.float64)
-                for column in (self.open, self.high, self.low, self.close, self.volume)
-            ),
-        )
 
 
 class Quote(Value, frozen=True, kw_only=True):

@@ -8,16 +8,9 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 
+from engine.domain.candles import CandleColumns
 from engine.domain.cycle import Stage
-from engine.domain.model import (
-    CandleColumns,
-    RiskDecision,
-    Side,
-    Signal,
-    TradingState,
-    Value,
-    Verdict,
-)
+from engine.domain.model import RiskDecision, Side, Signal, TradingState, Value, Verdict
 
 
 class DecisionRow(Value, frozen=True, kw_only=True):

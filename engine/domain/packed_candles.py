@@ -8,23 +8,35 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
+import pybase64
 
-from engine.domain.model import Candles
+from engine.domain.candles import Candles
 
 CANDLE_BYTES = 48
 COLUMNS = 6
+_text = msgspec.json.Decoder(str)
 
 
 def packed(candles: Candles) -> bytes:
     """The columns' bytes."""
-    times = np.ascontiguousarray(candles.time, dtype="<i8").tobytes()
-    prices = (np.ascontiguousarray(column, dtype="<f8").tobytes() for column in candles.prices())
-    return b"".join((times, *prices))
+    return candles.block.tobytes()
 
 
 def packed_json(candles: Candles) -> bytes:
     """The same as a text of JSON, in base64."""
-    return msgspec.json.encode(packed(candles))
+    return b'"' + pybase64.b64encode(packed(candles)) + b'"'
+
+
+def unpacked_json(text: bytes | msgspec.Raw) -> Candles:
+    """What `packed_json` wrote, in memory of its own that may be written to.
+
+    Raises ValueError (MsgspecError among them) for what is no text, no base64, no whole candles.
+    """
+    try:
+        body = pybase64.b64decode_as_bytearray(memoryview(text)[1:-1], validate=True)
+    except ValueError:  # a slash may stand behind a backslash in a text of JSON
+        body = pybase64.b64decode_as_bytearray(_text.decode(text), validate=True)
+    return unpacked(body)
 
 
 def unpacked(body: bytes | bytearray) -> Candles:
@@ -34,6 +46,4 @@ def unpacked(body: bytes | bytearray) -> Candles:
     """
     if len(body) % CANDLE_BYTES:
         raise ValueError(f"{len(body)} bytes are no whole candles of {CANDLE_BYTES}")
-    count = len(body) // CANDLE_BYTES
-    prices = np.frombuffer(body, dtype="<f8").reshape(COLUMNS, count)
-    return Candles(np.frombuffer(body, dtype="<i8", count=count), *prices[1:])
+    return Candles(np.frombuffer(body, dtype=np.int64).reshape(COLUMNS, -1))

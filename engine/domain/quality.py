@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.domain.candle_rows import one_after_another
-from engine.domain.model import Candles, Quote
+from engine.domain.candles import Candles, joined
+from engine.domain.model import Quote
 
 if TYPE_CHECKING:
     from engine.domain.limits import QualityLimits
@@ -47,12 +47,12 @@ def merge(cached: Candles | None, fresh: Candles, limit: int) -> Candles:
     if len(fresh) == 0:
         return cached.tail(limit)
     if fresh.time[0] > cached.time[-1]:
-        return one_after_another(cached, fresh).tail(limit)
+        return joined([cached, fresh]).tail(limit)
     known = set(fresh.time.tolist())
-    older = _taken(cached, np.array([at not in known for at in cached.time.tolist()]))
-    both = one_after_another(older, fresh)
+    older = cached.chosen(np.array([at not in known for at in cached.time.tolist()]))
+    both = joined([older, fresh])
     if np.all(np.diff(fresh.time) > 0):
-        both = _taken(both, np.argsort(both.time, kind="stable"))
+        both = both.chosen(np.argsort(both.time, kind="stable"))
     return both.tail(limit)
 
 
@@ -215,8 +215,7 @@ def _without_suspicion(
     counts = np.array([len(rows) for rows in long.values()])
     ends = np.cumsum(counts)
     starts = ends - counts
-    columns = zip(*(vars(rows).values() for rows in long.values()), strict=True)
-    every = Candles(*map(np.concatenate, columns))
+    every = joined(list(long.values()))
     steps = _good_steps(every, timeframe_s, limits, may_lack=True)
     steps[starts[1:] - 1] = True  # from one series to the next
     good = _good_rows(every, limits)
@@ -224,10 +223,6 @@ def _without_suspicion(
     missing = _missing(every.time[starts], every.time[ends - 1], counts, timeframe_s)
     fine = np.logical_and.reduceat(good, starts) & (missing <= limits.max_gaps)
     return {name for name, is_fine in zip(long, fine.tolist(), strict=True) if is_fine}
-
-
-def _taken(candles: Candles, index: np.ndarray) -> Candles:
-    return Candles(candles.time[index], *(column[index] for column in candles.prices()))
 
 
 def _too_few(case: Case) -> str | None:
@@ -252,14 +247,13 @@ def _order(case: Case) -> str | None:
 
 
 def _not_finite(case: Case) -> str | None:
-    table = np.vstack(case.candles.prices())
-    bad = ~np.isfinite(table).all(axis=0)
+    bad = ~np.isfinite(case.candles.prices()).all(axis=0)
     return f"not_finite: at {_at(case, int(np.argmax(bad)))}" if bad.any() else None
 
 
 def _non_positive(case: Case) -> str | None:
-    *prices, volume = case.candles.prices()
-    bad = (np.vstack(prices) <= 0).any(axis=0) | (volume < 0)
+    prices, volume = case.candles.prices()[:-1], case.candles.volume
+    bad = (prices <= 0).any(axis=0) | (volume < 0)
     return f"non_positive: at {_at(case, int(np.argmax(bad)))}" if bad.any() else None
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import talib
 
 from engine.domain.amounts import EXACT, ONE, ZERO, affordable, floor_to, from_float, plain
+from engine.domain.candles import Candles
 from engine.domain.cycle import SymbolFacts
 from engine.domain.limits import DistanceRule, ExitPlan, Limits
 from engine.domain.model import (
     Allowance,
-    Candles,
     Instrument,
     OrderIntent,
     PortfolioSnapshot,

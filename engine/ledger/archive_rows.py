@@ -15,6 +15,7 @@ from sqlalchemy import BindParameter, Connection, and_, bindparam, select
 
 from engine.domain import candle_rows
 from engine.domain.candle_rows import Digests, Rows
+from engine.domain.candles import Candles
 from engine.domain.cycle import BatchRef, Stage
 from engine.domain.kept_inputs import (
     AllocationRecord,
@@ -22,7 +23,6 @@ from engine.domain.kept_inputs import (
     StepInputs,
     Window,
 )
-from engine.domain.model import Candles
 from engine.errors import NotFound
 from engine.ledger.column_types import AnyRow
 from engine.ledger.connections import Connections

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from engine.domain.candles import Candles
 from engine.domain.cycle import BatchInput, Degradation, Stage
 from engine.domain.kept_inputs import DecisionSettings, EvaluateInputs, Window
 from engine.domain.messages import EvaluateAnswer
-from engine.domain.model import Action, Candles, Signal
+from engine.domain.model import Action, Signal
 from engine.domain.signals import NOT_NEWEST, FilteredSignals, filter_signals
 from engine.errors import ServiceError
 from engine.pipeline.steps import (
@@ -16,11 +17,9 @@ from engine.pipeline.steps import (
     bounded,
     kept,
     positions_of,
-    quiet_about,
     skipped,
 )
 from engine.ports import Engine
-from engine.settings import decision_settings
 from engine.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -36,9 +35,10 @@ def run(engine: Engine, given: BatchInput, work: BatchWork) -> BatchWork:
         with bounded(engine, given.times, Stage.EVALUATE):
             answer = _ask(engine, given, work.candles)
     except ServiceError as error:
+        _cache(engine, work)
         return _unanswered(given, work, windows, error, watch)
-    _keep_quiet(engine, given, work, answer)
-    found = filtered(decision_settings(engine.settings), given, answer.signals, work.candles)
+    _cache(engine, work, _quiet(engine, given, work, answer))
+    found = filtered(engine.decided, given, answer.signals, work.candles)
     for dropped in found.dropped:
         log.debug("signal_dropped", symbol=dropped.signal.symbol, reason=dropped.reason)
     work = work.after(
@@ -90,23 +90,25 @@ def _outdated(found: FilteredSignals) -> tuple[Degradation, ...]:
     return (Degradation(service="strategy", reason=f"{count} signals about older candles"),)
 
 
-def _keep_quiet(engine: Engine, given: BatchInput, work: BatchWork, answer: EvaluateAnswer) -> None:
+def _quiet(
+    engine: Engine, given: BatchInput, work: BatchWork, answer: EvaluateAnswer
+) -> frozenset[str]:
     """What nobody had anything to say of is not asked about again before its next candle."""
     if not engine.settings.trading_engine.only_new_candles:
-        return
+        return frozenset()
     said = {signal.symbol for signal in answer.signals if signal.action is not Action.HOLD}
-    busy = {*said, *answer.errors, *positions_of(given)}
-    quiet = {
-        symbol: int(series.time[-1])
-        for symbol, series in work.candles.items()
-        if symbol not in busy
-    }
-    engine.cache.save_quiet(quiet, quiet_about(engine))
+    return frozenset(work.candles) - {*said, *answer.errors, *positions_of(given)}
+
+
+def _cache(engine: Engine, work: BatchWork, quiet: frozenset[str] = frozenset()) -> None:
+    """Candles that the cache has not, and what is quiet, in one go."""
+    news = work.changed | quiet
+    worth = {name: series for name, series in work.candles.items() if name in news}
+    engine.cache.save(worth, engine.limits.timeframe, quiet, engine.settings_hash)
 
 
 def _ask(engine: Engine, given: BatchInput, candles: dict[str, Candles]) -> EvaluateAnswer:
-    choices = decision_settings(engine.settings).strategies
-    timeframe = engine.settings.trading_engine.default_timeframe
+    choices, timeframe = engine.decided.strategies, engine.limits.timeframe
     positions = list(positions_of(given).values())
     input_id = f"{given.ref.cycle_id}/{given.ref.batch}"
     return engine.strategy.evaluate(timeframe, choices, candles, positions, input_id)

@@ -1,4 +1,4 @@
-"""Step 1 of a batch: candles from the market data service, judged, into the cache."""
+"""Step 1 of a batch: candles from the cache and, where newer, from market data; judged."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engine.domain import quality
+from engine.domain.candles import Candles
 from engine.domain.cycle import BatchInput, Degradation, OutcomeStatus, Stage, SymbolOutcome
 from engine.domain.messages import CandleAnswer
-from engine.domain.model import Candles
 from engine.errors import ServiceError
 from engine.pipeline.steps import (
     BatchWork,
     Stopwatch,
     bounded,
     positions_of,
-    quiet_about,
     skipped,
 )
 from engine.ports import Engine
@@ -35,7 +34,7 @@ class Obtained:
     """
 
     good: dict[str, Candles] = field(default_factory=dict)
-    changed: dict[str, Candles] = field(default_factory=dict)
+    changed: frozenset[str] = frozenset()
     unchanged: list[str] = field(default_factory=list)
     faults: dict[str, str] = field(default_factory=dict)
     degraded: tuple[Degradation, ...] = ()
@@ -56,6 +55,7 @@ def run(engine: Engine, given: BatchInput, work: BatchWork) -> BatchWork:
         watch,
         symbols=tuple(symbol for symbol in work.symbols if symbol in obtained.good),
         candles=obtained.good,
+        changed=obtained.changed,
         outcomes=work.outcomes + outcomes,
         degraded=work.degraded + obtained.degraded,
     )
@@ -84,7 +84,7 @@ def _unchanged(given: BatchInput, obtained: Obtained) -> tuple[SymbolOutcome, ..
 
 
 def _obtain(engine: Engine, given: BatchInput, symbols: Sequence[str]) -> Obtained:
-    """Cached candles, extended by what is newer than the cache, judged, and cached again.
+    """Cached candles, extended by what is newer than the cache, and judged.
 
     A series that joins badly with its cached part is asked for once more as a whole.
     """
@@ -104,7 +104,6 @@ def _obtain(engine: Engine, given: BatchInput, symbols: Sequence[str]) -> Obtain
             degraded=again.degraded,
             received=found.received + again.received,
         )
-    engine.cache.save(found.changed, engine.limits.timeframe)
     return found
 
 
@@ -114,7 +113,7 @@ def _quiet(engine: Engine, given: BatchInput, symbols: Sequence[str]) -> dict[st
         return {}
     held = positions_of(given)
     free = [symbol for symbol in symbols if symbol not in held]
-    return engine.cache.load_quiet(free, quiet_about(engine))
+    return engine.cache.load_quiet(free, engine.limits.timeframe, engine.settings_hash)
 
 
 def _ask(
@@ -149,9 +148,7 @@ def _ask(
     faults = _faults(engine, given, series)
     found.faults |= faults
     found.good = {symbol: rows for symbol, rows in series.items() if symbol not in faults}
-    found.changed = {
-        symbol: rows for symbol, rows in found.good.items() if len(answer.candles[symbol])
-    }
+    found.changed = frozenset(symbol for symbol in found.good if len(answer.candles[symbol]))
     return found
 
 

@@ -30,7 +30,6 @@ from engine.identity import feed_identity
 from engine.pipeline import market
 from engine.pipeline.steps import Stopwatch, bounded
 from engine.ports import Engine
-from engine.settings import decision_settings
 from engine.telemetry import bind, get_logger
 
 log = get_logger(__name__)
@@ -64,7 +63,7 @@ def run(engine: Engine, request: CycleRequest) -> CyclePlan | None:
         floor, degraded = _fence_epoch(engine)
     times = times_from(engine, engine.clock.now())
     settings_hash = engine.settings_hash
-    engine.ledger.archive.keep_settings(settings_hash, decision_settings(engine.settings))
+    engine.ledger.archive.keep_settings(settings_hash, engine.decided)
     opened = engine.ledger.cycles.open(request, times, floor, settings_hash)
     with bind(cycle_id=opened.cycle_id):
         if opened.status is not CycleStatus.RUNNING:

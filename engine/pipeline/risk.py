@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from engine.domain import candidates
 from engine.domain.candidates import Desk, Gathered
+from engine.domain.candles import Candles
 from engine.domain.cycle import BatchInput, DroppedSignal, Stage, SymbolFacts
 from engine.domain.kept_inputs import RiskInputs, Window
 from engine.domain.limits import Limits
-from engine.domain.model import Candles, Signal
+from engine.domain.model import Signal
 from engine.pipeline.steps import BatchWork, Stopwatch, kept
 from engine.ports import Engine
 from engine.telemetry import get_logger

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.call_deadline import calls_within
+from engine.domain.candles import Candles
 from engine.domain.cycle import (
     BatchInput,
     CycleTimes,
@@ -19,7 +20,7 @@ from engine.domain.cycle import (
     SymbolOutcome,
 )
 from engine.domain.kept_inputs import StepInputs, Window
-from engine.domain.model import Candles, OrderIntent, Position, RiskDecision, Signal
+from engine.domain.model import OrderIntent, Position, RiskDecision, Signal
 from engine.domain.timing import calls_until
 from engine.ports import Engine
 
@@ -39,12 +40,14 @@ class Stopwatch:
 class BatchWork:
     """What the steps of a batch hand on in memory; each gives a fuller one.
 
-    `symbols` are still to be decided on, `candles` the good ones; `inputs` is what a step's
-    results follow from, kept with the report so that they can be found again.
+    `symbols` are still to be decided on, `candles` the good ones, `changed` those of them that the
+    cache does not have like this; `inputs` is what a step's results follow from, kept with the
+    report so that they can be found again.
     """
 
     symbols: tuple[str, ...]
     candles: dict[str, Candles] = field(default_factory=dict)
+    changed: frozenset[str] = frozenset()
     outcomes: tuple[SymbolOutcome, ...] = ()
     degraded: tuple[Degradation, ...] = ()
     kept: tuple[Signal, ...] = ()
@@ -71,11 +74,6 @@ def kept(engine: Engine, candles: dict[str, Candles]) -> tuple[Window, ...]:
     """Where the ledger keeps these candles, so that what they lead to can be decided again."""
     mine = engine.settings.trading_engine
     return engine.ledger.archive.keep(mine.default_timeframe, mine.timeframe_s, candles)
-
-
-def quiet_about(engine: Engine) -> str:
-    """Under what the cache keeps that a symbol is quiet: other settings may see more in it."""
-    return f"{engine.limits.timeframe}:{engine.settings_hash}"
 
 
 def positions_of(given: BatchInput) -> dict[str, Position]:

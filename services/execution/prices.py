@@ -12,9 +12,10 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 import requests
 
+from engine.domain.candles import CandleColumns
 from engine.domain.matching import Picture, Steps
 from engine.domain.messages import QuoteAnswer, SymbolList
-from engine.domain.model import CandleColumns, Quote, Value
+from engine.domain.model import Quote, Value
 
 T = TypeVar("T")
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from engine.domain.model import Candles, Instrument
+from engine.domain.candles import Candles
+from engine.domain.model import Instrument
 from engine.errors import DataQualityError, NotFound, ServiceUnavailable
 from services.market_data.clock import MarketNow
 from services.market_data.feeds.feed import Feed, Prices

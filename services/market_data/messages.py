@@ -9,7 +9,8 @@ from typing import Annotated, Self
 import msgspec
 
 from engine.domain.amounts import text
-from engine.domain.model import CandleColumns, Instrument, MarketClock
+from engine.domain.candles import CandleColumns
+from engine.domain.model import Instrument, MarketClock
 from services.market_data.feeds.feed import Prices
 
 MAX_SYMBOLS = 1000

@@ -13,8 +13,9 @@ import msgspec
 import numpy as np
 
 from engine.domain.amounts import plain
-from engine.domain.model import Action, CandleColumns, Candles, Signal
-from engine.domain.packed_candles import unpacked
+from engine.domain.candles import CandleColumns, Candles
+from engine.domain.model import Action, Signal
+from engine.domain.packed_candles import unpacked_json
 from engine.errors import DataQualityError
 from engine.telemetry import get_logger
 from services.strategy.indicators import default_stop
@@ -23,7 +24,6 @@ from services.strategy.strategy import Holding, Opinion, Strategy
 
 _log = get_logger("strategy")
 _columns = msgspec.json.Decoder(CandleColumns)
-_packed = msgspec.json.Decoder(bytearray)  # base64, into what may be written to as lists may
 DEFAULT_STOP_ATR = 2.0
 PRICE_DIGITS = 10  # significant ones, of a computed price
 
@@ -86,13 +86,13 @@ def judge_symbol(asked: Sequence[Asked], subject: Subject) -> tuple[list[Signal]
 def read_columns(raw: msgspec.Raw) -> Candles:
     """Candles from JSON columns, or packed ones. Raises DataQualityError for what is no candles."""
     try:
-        candles = _read_packed(raw) if _is_text(raw) else _columns.decode(raw).candles()
+        candles = unpacked_json(raw) if _is_text(raw) else _columns.decode(raw).candles()
     except (msgspec.MsgspecError, ValueError, OverflowError) as exc:
         raise DataQualityError(f"bad columns: {exc}") from exc
     if not np.isfinite(candles.volume).all():
         raise DataQualityError("bad columns: a volume is no number")
-    prices = np.concatenate(candles.prices()[:4])
-    if len(prices) and not 0 < prices.min() <= prices.max() < np.inf:  # false for NaN too
+    prices = candles.prices()[:4]
+    if prices.size and not 0 < prices.min() <= prices.max() < np.inf:  # false for NaN too
         raise DataQualityError("bad columns: a price is not a positive number")
     if not (candles.time[1:] > candles.time[:-1]).all():
         raise DataQualityError("bad columns: time is not ascending")
@@ -101,10 +101,6 @@ def read_columns(raw: msgspec.Raw) -> Candles:
 
 def _is_text(raw: msgspec.Raw) -> bool:
     return bytes(memoryview(raw)[:1]) == b'"'
-
-
-def _read_packed(raw: msgspec.Raw) -> Candles:
-    return unpacked(_packed.decode(raw))
 
 
 def _judge(asked: Asked, subject: Subject, faults: list[str]) -> Signal | None:

@@ -6,7 +6,7 @@ import numpy as np
 import talib
 from numpy.typing import NDArray
 
-from engine.domain.model import Candles
+from engine.domain.candles import Candles
 
 ATR_PERIOD = 14
 RUNNING_SUM_ERROR = 1e-8  # of the largest value so far; doubles lose 1e-16 a step

@@ -14,7 +14,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.domain.model import Action, Candles, Value
+from engine.domain.candles import Candles
+from engine.domain.model import Action, Value
 from services.strategy.indicators import ATR_PERIOD
 
 

@@ -12,12 +12,9 @@ import numpy as np
 import pytest
 
 from engine.clients.strategy import HttpStrategyEngine
+from engine.domain.candles import Candles
 from engine.domain.messages import StrategyChoice
-from engine.domain.model import (
-    Action,
-    Candles,
-    Position,
-)
+from engine.domain.model import Action, Position
 from engine.domain.packed_candles import unpacked
 from engine.errors import BadPayload, ServiceError
 from tests.clients_kit import make_transport
@@ -27,7 +24,7 @@ from tests.faulty_server import (
     answer,
 )
 
-CANDLES = Candles(
+CANDLES = Candles.of(
     np.array([3_600_000, 7_200_000]),
     *(np.array([1.0, 2.0]) for _ in range(5)),
 )

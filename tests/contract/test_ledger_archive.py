@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import func, select
 
 from engine.domain import candle_rows
+from engine.domain.candles import Candles
 from engine.domain.cycle import BatchReport, Stage
 from engine.domain.kept_inputs import EvaluateInputs, Window
-from engine.domain.model import Candles
 from engine.errors import NotFound
 from engine.ledger.archive_reads import windows_of
 from engine.ledger.ledger import SqlLedger
@@ -27,7 +27,7 @@ HOUR_S = 3600
 
 
 def part(series: Candles, first: int, last: int) -> Candles:
-    return Candles(series.time[first:last], *(column[first:last] for column in series.prices()))
+    return series.between(first, last)
 
 
 def keep(ledger: SqlLedger, **candles: Candles) -> dict[str, Window]:
@@ -80,15 +80,20 @@ def test_windows_that_grow_shrink_and_step_back_are_all_found_again(
         assert same(ledger.archive.candles("1h", HOUR_S, window), candles)
 
 
-def test_a_window_with_a_digest_of_the_kind_before_is_found(ledger: SqlLedger) -> None:
-    """Digests were of another kind until schema 0007."""
+@pytest.mark.parametrize("kind", ["blake2b", "sha256"])
+def test_a_window_with_a_digest_of_a_kind_before_is_found(ledger: SqlLedger, kind: str) -> None:
+    """Digests were of other kinds: the first until schema 0007."""
     series = waves(1, 600)
-    rows = candle_rows.rows_of(part(series, 0, 500))
-    old = hashlib.blake2b(rows.tobytes(), digest_size=8).hexdigest()
+    data = candle_rows.rows_of(part(series, 0, 500)).tobytes()
+    old = {
+        "blake2b": hashlib.blake2b(data, digest_size=8).hexdigest(),
+        "sha256": hashlib.sha256(data).hexdigest()[:24],
+    }[kind]
     window = msgspec.structs.replace(keep(ledger, A=part(series, 0, 500))["A"], digest=old)
     assert same(ledger.archive.candles("1h", HOUR_S, window), part(series, 0, 500))
-    with pytest.raises(NotFound):
-        ledger.archive.candles("1h", HOUR_S, msgspec.structs.replace(window, digest="0" * 16))
+    for other in ("0" * len(old), old[1:]):
+        with pytest.raises(NotFound):
+            ledger.archive.candles("1h", HOUR_S, msgspec.structs.replace(window, digest=other))
 
 
 @pytest.mark.parametrize("moves", [1, 2])
@@ -102,7 +107,7 @@ def test_a_new_candle_hides_no_change_of_the_ones_before(
     now = part(series, 50 + moves, 550 + moves)
     close = now.close.copy()
     close[place] += 0.01
-    changed = Candles(now.time, now.open, now.high, now.low, close, now.volume)
+    changed = Candles.of(now.time, now.open, now.high, now.low, close, now.volume)
     after = keep(ledger, A=changed)["A"]
     assert (before.edition, after.edition) == (0, 1)
     assert same(ledger.archive.candles("1h", HOUR_S, after), changed)
@@ -113,7 +118,7 @@ def test_a_past_that_was_rewritten_leaves_the_old_one_to_older_cycles(ledger: Sq
     before = waves(1, 300)
     close = before.close.copy()
     close[40] += 0.01
-    after = Candles(before.time, before.open, before.high, before.low, close, before.volume)
+    after = Candles.of(before.time, before.open, before.high, before.low, close, before.volume)
     old, new = keep(ledger, A=before)["A"], keep(ledger, A=after)["A"]
     assert (old.edition, new.edition) == (0, 1)
     assert same(ledger.archive.candles("1h", HOUR_S, old), before)
@@ -193,6 +198,6 @@ def test_the_candles_of_a_cycle_s_symbol_can_be_asked_for(world: World) -> None:
 def test_gaps_in_time_are_no_obstacle(ledger: SqlLedger) -> None:
     series = waves(1, 400)
     step = np.where(np.arange(400) < 200, 0, 5000 * HOUR_MS)
-    gapped = Candles(series.time + step, *series.prices())
+    gapped = Candles.of(series.time + step, *series.prices())
     window = keep(ledger, A=gapped)["A"]
     assert same(ledger.archive.candles("1h", HOUR_S, window), gapped)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pytest
 from flask.testing import FlaskClient
 
-from engine.domain.model import CandleColumns
+from engine.domain.candles import CandleColumns
 from services.market_data.app import create_app
 from services.market_data.feeds.ccxt import CcxtFeed
 from tests.market_feeds import (

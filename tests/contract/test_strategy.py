@@ -12,7 +12,7 @@ import pytest
 import talib
 from flask.testing import FlaskClient
 
-from engine.domain.model import Candles
+from engine.domain.candles import Candles
 from engine.domain.packed_candles import packed_json
 from engine.settings import Settings
 from services.strategy.app import create_app
@@ -42,7 +42,7 @@ def ask(client: FlaskClient, **changed: Any) -> Any:
 
 
 def columns(candles: Candles) -> dict[str, list[float]]:
-    return {name: column.tolist() for name, column in vars(candles).items()}
+    return {name: column.tolist() for name, column in candles.named()}
 
 
 def wandering(seed: int, count: int = 300) -> Candles:
@@ -64,7 +64,7 @@ def signals_over_time(client: FlaskClient, name: str, **body: Any) -> list[dict[
 
 
 def _first(candles: Candles, count: int) -> Candles:
-    return Candles(*(column[:count] for column in vars(candles).values()))
+    return candles.between(0, count)
 
 
 def test_every_strategy_is_listed_with_typed_parameters(client: FlaskClient) -> None:

@@ -16,8 +16,8 @@ from engine.clients.execution import HttpExecution
 from engine.clients.market_data import HttpMarketData
 from engine.clients.portfolio import HttpPortfolio
 from engine.clients.strategy import HttpStrategyEngine
+from engine.domain.candles import Candles
 from engine.domain.messages import StrategyChoice
-from engine.domain.model import Candles
 from engine.errors import OrderStateUnknown, ServiceError
 from tests.clients_kit import WallClock, make_transport
 
@@ -31,7 +31,7 @@ def calls(url: str) -> list[Callable[[], object]]:
         url, retries=0, timeout_s=20, max_answer_bytes=33554432, breaker=PATIENT
     )
     market, orders = HttpMarketData(transport, WallClock()), HttpExecution(transport)
-    series = Candles(np.arange(500), *(np.ones(500) for _ in range(5)))
+    series = Candles.of(np.arange(500), *(np.ones(500) for _ in range(5)))
     choice = StrategyChoice(id="sma", name="sma")
     asked = dict.fromkeys(SYMBOLS, series)
     return [

@@ -12,11 +12,11 @@ import msgspec
 import numpy as np
 import pytest
 
+from engine.domain.candles import Candles
 from engine.domain.cycle import BatchInput, BatchRef, OutcomeStatus, Stage
 from engine.domain.messages import EvaluateAnswer
-from engine.domain.model import Candles
 from engine.pipeline import fetch
-from engine.pipeline.steps import BatchWork, quiet_about
+from engine.pipeline.steps import BatchWork
 from engine.ports import StrategyEngine
 from tests.deployment import Deployment
 
@@ -71,7 +71,7 @@ class Observed:
 
 def part(series: Candles, count: int) -> Candles:
     """The first candles of a series."""
-    return Candles(*(column[:count] for column in (series.time, *series.prices())))
+    return series.between(0, count)
 
 
 def is_whole(series: Candles) -> bool:
@@ -122,11 +122,14 @@ def test_a_mark_from_before_the_newest_cached_candle_loses_none(observed: Observ
     """It stays when a later candle has a signal: what is asked for since then joins the cache."""
     cache, symbol = observed.deployment.engine.cache, observed.a_quiet_one()
     newest = int(cache.load([symbol], "1h")[symbol].time[-1])
-    about = quiet_about(observed.deployment.engine)
-    cache.save_quiet({symbol: newest - 3 * 3_600_000}, about)
+    about = observed.deployment.engine.settings_hash
+    whole = cache.load([symbol], "1h")[symbol]
+    cache.save({symbol: part(whole, len(whole) - 3)}, "1h", [symbol], about)
+    cache.save({symbol: whole}, "1h")
+    assert cache.load_quiet([symbol], "1h", about) == {symbol: newest - 3 * 3_600_000}
     assert symbol in observed.cycle()[0]
     assert is_whole(cache.load([symbol], "1h")[symbol])
-    assert cache.load_quiet([symbol], about) == {symbol: newest}
+    assert cache.load_quiet([symbol], "1h", about) == {symbol: newest}
 
 
 def test_a_quiet_symbol_whose_series_is_lost_is_never_judged_on_its_new_candles_alone(

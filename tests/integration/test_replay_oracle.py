@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from engine.domain import performance
-from engine.domain.model import Candles
+from engine.domain.candles import Candles
 from replay.__main__ import Replayed
 from tests.replays import replayed, write
 
@@ -66,7 +66,7 @@ def oracle() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def goog(oracle: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     columns = oracle["candles"]
-    candles = Candles(
+    candles = Candles.of(
         np.asarray(columns["time"], dtype=np.int64),
         *(np.asarray(columns[name]) for name in ("Open", "High", "Low", "Close", "Volume")),
     )

@@ -26,9 +26,10 @@ from engine.clients.portfolio import HttpPortfolio
 from engine.clients.strategy import HttpStrategyEngine
 from engine.clients.transport import Transport
 from engine.domain import quality, signals
+from engine.domain.candles import Candles
 from engine.domain.limits import QualityLimits
 from engine.domain.messages import StrategyChoice
-from engine.domain.model import Action, Candles, OrderStatus
+from engine.domain.model import Action, OrderStatus
 from engine.errors import OrderStateUnknown, ServiceError
 from tests.clients_kit import ToldClock
 from tests.property.bad_answers import spoiled, transport_that_answers
@@ -95,7 +96,7 @@ ORDER = {
     "reason": "",
 }
 HEAD = {"as_of": AS_OF, "clock": "live"}
-SENT = Candles(np.array(TIMES), *(np.array(COLUMNS[name]) for name in list(COLUMNS)[1:]))
+SENT = Candles.of(np.array(TIMES), *(np.array(COLUMNS[name]) for name in list(COLUMNS)[1:]))
 
 
 def candles_may_be_traded_on(transport: Transport) -> bool:

@@ -21,8 +21,8 @@ from engine.clients.monitoring import HttpMonitoring
 from engine.clients.portfolio import HttpPortfolio
 from engine.clients.strategy import HttpStrategyEngine
 from engine.clients.transport import Transport
+from engine.domain.candles import Candles
 from engine.domain.messages import CandleAnswer, StrategyChoice
-from engine.domain.model import Candles
 from engine.errors import OrderStateUnknown, ServiceError, ServiceUnavailable
 from tests.clients_kit import ToldClock
 from tests.property.bad_answers import AS_OF, JUNK, spoiled, transport_that_answers
@@ -91,7 +91,7 @@ FILL = {
     "strategy": "sma",
 }
 HEAD = {"as_of": AS_OF, "clock": "live"}
-CANDLES = Candles(np.array([1, 2]), *(np.array([1.0, 2.0]) for _ in range(5)))
+CANDLES = Candles.of(np.array([1, 2]), *(np.array([1.0, 2.0]) for _ in range(5)))
 CHOICE = StrategyChoice(id="sma", name="sma")
 
 CALLS: dict[str, tuple[Callable[[Transport], object], Any]] = {

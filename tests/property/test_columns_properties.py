@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.domain import quality
-from engine.domain.model import Action, Candles
+from engine.domain.candles import Candles
+from engine.domain.model import Action
 from engine.settings import Settings, decision_limits
 from services.strategy.strategies import BUILT_IN
 from services.strategy.strategy import Strategy
@@ -31,13 +32,13 @@ def walk(seed: int, count: int, size: float) -> Candles:
     high = np.maximum(start, close) + random.integers(0, 3, count) * size
     low = np.maximum(np.minimum(start, close) - random.integers(0, 3, count) * size, 0.5)
     time = np.arange(count, dtype=np.int64) * STEP * 1000
-    return Candles(time, start, high, low, close, np.ones(count))
+    return Candles.of(time, start, high, low, close, np.ones(count))
 
 
 def window(candles: Candles, row: int, length: int) -> Candles:
     """What a cycle sees after the candle of `row` has closed."""
     begin = max(row + 1 - length, 0)
-    return Candles(
+    return Candles.of(
         candles.time[begin : row + 1], *(each[begin : row + 1] for each in candles.prices())
     )
 
@@ -176,7 +177,7 @@ def test_many_series_are_judged_as_each_is_alone(
     for name in (f"S{number}" for number in lacking):
         if len(series.get(name, ())) > 3:
             rows = series[name]
-            series[name] = Candles(*(np.delete(column, 2) for column in vars(rows).values()))
+            series[name] = Candles(np.delete(rows.block, 2, axis=1))
     given = {
         "timeframe_s": STEP,
         "market_time": datetime.fromtimestamp(40 * STEP + late_s, UTC),

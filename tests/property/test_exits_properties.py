@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.domain.amounts import from_float
+from engine.domain.candles import Candles
 from engine.domain.exits import ProtectiveExit, protective_exit
 from engine.domain.limits import DistanceRule, ExitPlan
-from engine.domain.model import Candles
 from engine.domain.sizing import atr
 from tests.factories import HOUR_MS, NOW, candles_of, make_position, make_symbol_facts
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engine.domain.model import Candles
+from engine.domain.candles import Candles
 from engine.domain.quality import judge, merge
 from tests.factories import HOUR_MS, NEWEST, NOW, make_candles, make_limits
 
@@ -52,7 +52,7 @@ def test_a_missing_candle_inside_is_always_seen(closes: Floats, data: st.DataObj
     candles = make_candles(np.concatenate((closes, closes[-1:])))
     index = data.draw(st.integers(1, len(candles) - 2))
     keep = np.arange(len(candles)) != index
-    holed = Candles(candles.time[keep], *(column[keep] for column in candles.prices()))
+    holed = candles.chosen(keep)
     assert fault(holed) is not None
 
 

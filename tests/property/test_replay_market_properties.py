@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.domain.amounts import plain
-from engine.domain.model import Candles, Quote
+from engine.domain.candles import Candles
+from engine.domain.model import Quote
 from engine.errors import DataQualityError
 from replay import quotes
 from replay.trust import Trust
@@ -82,7 +83,7 @@ def test_an_exact_bid_is_that_of_the_quote_to_the_last_digit(
         np.maximum([round(each * factor, digits[random.integers(3)]) for each in column], price / 9)
         for column in (series.open, series.high, series.low, series.close)
     ]
-    made = Candles(series.time, *columns, series.volume)
+    made = Candles.of(series.time, *columns, series.volume)
     candles = {"A/USD": made, "B/USD": spoilt(made, seed, swapped)}
     with tempfile.TemporaryDirectory() as folder:
         path = write(Path(folder) / "candles.parquet", candles)
@@ -132,4 +133,4 @@ def spoilt(series: Candles, seed: int, swapped: list[int]) -> Candles:
     random = np.random.default_rng(seed)
     rows = np.flatnonzero(random.random(len(series)) > 0.1)
     rows[swapped] = rows[swapped[::-1]]
-    return Candles(series.time[rows], *(column[rows] for column in series.prices()))
+    return series.chosen(rows)

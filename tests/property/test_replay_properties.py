@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 import replay.judging
 import replay.runner
+from engine.domain.candles import Candles
 from engine.domain.limits import Limits
-from engine.domain.model import Candles, Quote, Side
+from engine.domain.model import Quote, Side
 from replay.__main__ import Replayed
 from replay.history import moment
 from replay.memory import Memory
@@ -43,7 +44,7 @@ def corrupted(series: Candles, row: int, seed: int, factor: float) -> Candles:
     columns = [column.copy() for column in series.prices()]
     for column in columns:
         column[row:] *= factor * (1 + 0.3 * random.random(len(series) - row))
-    return Candles(series.time.copy(), *columns)
+    return Candles.of(series.time.copy(), *columns)
 
 
 @pytest.mark.parametrize("fill", ["next_open", "close"])
@@ -171,7 +172,7 @@ def with_gaps(series: Candles, seed: int) -> Candles:
     left = random.random(len(series)) > 0.02
     close = np.where(random.random(len(series)) > 0.005, series.close, np.nan)
     columns = (series.open, series.high, series.low, close, series.volume)
-    return Candles(series.time[left], *(column[left] for column in columns))
+    return Candles.of(series.time[left], *(column[left] for column in columns))
 
 
 @settings(max_examples=40, deadline=None)

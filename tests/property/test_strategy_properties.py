@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.domain.model import Action, Candles
+from engine.domain.candles import Candles
+from engine.domain.model import Action
 from services.strategy.evaluation import Asked, Subject, judge_symbol
 from services.strategy.strategies import BUILT_IN
 from services.strategy.strategy import Holding, Strategy
@@ -63,16 +64,15 @@ def test_later_candles_change_nothing(
     """The judgement of a prefix is the same whatever stands behind it in memory."""
     end = min(end, len(candles) - 1)
     rng = np.random.default_rng(noise)
-    columns = [column.copy() for column in vars(candles).values()]
-    for column in columns[1:]:
+    others = Candles(candles.block.copy())
+    for column in others.prices():
         column[end:] = rng.uniform(1, 1e6, len(column) - end)
     asked = [asked_of(strategy)]
 
-    def judged(source: list[np.ndarray]) -> object:
-        prefix = Candles(*(column[:end] for column in source))
-        return judge_symbol(asked, Subject("A/USD", prefix, None))
+    def judged(source: Candles) -> object:
+        return judge_symbol(asked, Subject("A/USD", source.between(0, end), None))
 
-    assert judged(columns) == judged(list(vars(candles).values()))
+    assert judged(others) == judged(candles)
 
 
 @pytest.mark.parametrize("strategy", BUILT_IN, ids=lambda strategy: strategy.name)
@@ -82,7 +82,7 @@ def test_the_unit_of_the_price_does_not_matter(
     strategy: Strategy[Any], candles: Candles, factor: float
 ) -> None:
     prices = [column * factor for column in candles.prices()[:4]]
-    scaled = Candles(candles.time, *prices, candles.volume)
+    scaled = Candles.of(candles.time, *prices, candles.volume)
     first, second = (strategy.judge(each, None, strategy.parse({})) for each in (candles, scaled))
     assert (first is None) == (second is None)
     if first is not None and second is not None:

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.cache import RedisCandleCache
+from engine.cache import LONG_LIVES, RedisCandleCache
+from engine.domain.candles import Candles
 from engine.domain.messages import SymbolList
-from engine.domain.model import Candles, Instrument, MarketClock, Quote
+from engine.domain.model import Instrument, MarketClock, Quote
 from tests.clients_kit import RedisSwitch
 
 SECRET = b"s" * 32
@@ -21,7 +22,7 @@ NOON = datetime(2025, 11, 22, 12, tzinfo=UTC)
 
 def candles(count: int = 3, start: int = 0) -> Candles:
     times = np.arange(start, start + count, dtype=np.int64) * 3_600_000
-    return Candles(times, *(np.arange(count) + 0.1 * column for column in range(5)))
+    return Candles.of(times, *(np.arange(count) + 0.1 * column for column in range(5)))
 
 
 def make_cache(
@@ -33,8 +34,7 @@ def make_cache(
 
 
 def same(one: Candles, other: Candles) -> bool:
-    pairs = zip((one.time, *one.prices()), (other.time, *other.prices()), strict=True)
-    return all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs)
+    return np.array_equal(one.block, other.block)
 
 
 def test_candles_come_back_as_they_were_kept() -> None:
@@ -63,11 +63,26 @@ def test_timeframes_and_feeds_share_nothing() -> None:
 
 def test_who_is_quiet_is_kept_with_the_candle_and_what_it_is_about() -> None:
     switch = RedisSwitch()
-    make_cache(switch).save_quiet({"A": 7_200_000, "B": -1}, "1h:abc")
-    assert make_cache(switch).load_quiet(["A", "B", "C"], "1h:abc") == {"A": 7_200_000, "B": -1}
-    assert make_cache(switch).load_quiet(["A"], "1h:def") == {}
-    assert make_cache(switch, secret=b"y" * 32).load_quiet(["A"], "1h:abc") == {}
-    make_cache(switch).save_quiet({}, "1h:abc")
+    series = {"A": candles(9), "B": candles(5), "C": candles(7), "NONE": candles(0)}
+    make_cache(switch).save(series, "1h", ["A", "B", "NONE"], "abc")
+    newest = {name: int(series[name].time[-1]) for name in ("A", "B")}
+    names = [*series, "D"]
+    assert make_cache(switch).load_quiet(names, "1h", "abc") == newest
+    assert make_cache(switch).load_quiet(names, "1h", "def") == {}
+    assert make_cache(switch).load_quiet(names, "1m", "abc") == {}
+    assert make_cache(switch, secret=b"y" * 32).load_quiet(names, "1h", "abc") == {}
+
+
+def test_what_is_quiet_with_a_new_candle_is_kept_beside_it_until_a_candle_says_more() -> None:
+    switch, series = RedisSwitch(), candles(12)
+    cache = make_cache(switch)
+    cache.save({"A": part(series, 0, 8)}, "1h")
+    for length, quiet in ((9, ["A"]), (10, ["A"]), (11, []), (12, ["A"])):
+        cache.load_quiet(["A"], "1h", "abc")
+        assert same(cache.load(["A"], "1h")["A"], part(series, 0, length - 1))
+        cache.save({"A": part(series, 0, length)}, "1h", quiet, "abc")
+        found = make_cache(switch).load_quiet(["A"], "1h", "abc")
+        assert found == {name: int(series.time[length - 1]) for name in quiet}
 
 
 def test_candles_that_are_not_signed_with_the_ledgers_key_are_a_miss() -> None:
@@ -111,7 +126,9 @@ def test_nonsense_is_a_miss(value: bytes) -> None:
 def test_what_is_kept_ends() -> None:
     switch = RedisSwitch()
     make_cache(switch).save({"A": candles()}, "1h")
-    assert all(0 < switch.client.pttl(key) <= 60_000 for key in switch.client.keys("*"))
+    make_cache(switch).save_symbols(SYMBOLS)
+    left = sorted(switch.client.pttl(key) for key in switch.client.keys("*"))
+    assert 0 < left[0] <= 60_000 < left[1] <= LONG_LIVES * 60_000
 
 
 def test_with_redis_away_everything_is_a_miss_and_nothing_raises() -> None:
@@ -214,7 +231,7 @@ def test_a_changed_byte_behind_a_series_costs_what_is_behind_it(position: int) -
 def changed(series: Candles, row: int) -> Candles:
     closes = series.close.copy()
     closes[row] += 1
-    return Candles(series.time, series.open, series.high, series.low, closes, series.volume)
+    return Candles.of(series.time, series.open, series.high, series.low, closes, series.volume)
 
 
 @pytest.mark.parametrize(
@@ -234,11 +251,8 @@ def test_a_series_that_does_not_just_go_on_is_kept_whole(other: Candles) -> None
     assert same(make_cache(switch).load(["A"], "1h")["A"], other)
 
 
-def test_what_a_series_goes_on_from_stays_as_long_as_the_series() -> None:
+def test_what_a_series_goes_on_from_stays_longer_than_the_series() -> None:
     switch = RedisSwitch()
-    cache = going_on(switch, candles(12), 9, 2)
+    going_on(switch, candles(12), 9, 2)
     (base_key, tail_key) = sorted(switch.client.keys("*"), key=len)
-    switch.client.pexpire(base_key, 1000)
-    cache.load(["A"], "1h")
-    cache.save({"A": part(candles(13), 3, 12)}, "1h")
-    assert switch.client.pttl(base_key) > 50_000 < switch.client.pttl(tail_key)
+    assert switch.client.pttl(tail_key) <= 60_000 < switch.client.pttl(base_key)

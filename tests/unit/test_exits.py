@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from engine.domain.candles import Candles
 from engine.domain.exits import ProtectiveExit, protective_exit
 from engine.domain.limits import DistanceRule
-from engine.domain.model import Candles
 from tests.factories import (
     HOUR_MS,
     NEWEST,

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from engine.domain.candles import Candles
 from engine.domain.matching import (
     Bar,
     Match,
@@ -23,7 +24,7 @@ from engine.domain.matching import (
     match_quote,
     refusal,
 )
-from engine.domain.model import Candles, OrderStatus, OrderType, Side, TimeInForce
+from engine.domain.model import OrderStatus, OrderType, Side, TimeInForce
 from tests.factories import make_candles
 
 STEPS = Steps(tick_size=Decimal("0.01"), lot_size=Decimal("0.001"), min_notional=Decimal(10))

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.domain.candles import Candles
 from engine.domain.limits import QualityLimits
-from engine.domain.model import Candles, Quote
+from engine.domain.model import Quote
 from engine.domain.quality import judge, judge_quote, merge
 from tests.factories import HOUR_MS, NEWEST, NOW, make_candles, make_limits, make_quote
 
@@ -22,7 +23,7 @@ def changed(candles: Candles, **columns: Any) -> Candles:
     fields = {
         name: getattr(candles, name) for name in ("time", "open", "high", "low", "close", "volume")
     }
-    return Candles(**fields | columns)
+    return Candles.of(**fields | columns)
 
 
 def with_value(candles: Candles, name: str, index: int, value: float) -> Candles:
@@ -33,7 +34,7 @@ def with_value(candles: Candles, name: str, index: int, value: float) -> Candles
 
 def without(candles: Candles, index: int) -> Candles:
     keep = np.arange(len(candles)) != index
-    return Candles(candles.time[keep], *(column[keep] for column in candles.prices()))
+    return candles.chosen(keep)
 
 
 def fault(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.domain.model import Candles
+from engine.domain.candles import Candles
 from engine.errors import ConfigError
 from replay.__main__ import main
 from tests.replays import HOUR_MS, START_MS, replayed, waves, write
@@ -27,7 +27,7 @@ def flat_then(*rows: tuple[float, float, float, float], before: int = 20) -> Can
     table = np.asarray([(100.0, 100.0, 100.0, 100.0)] * before + list(rows))
     count = len(table)
     time = START_MS + np.arange(count, dtype=np.int64) * HOUR_MS
-    return Candles(time, *(table[:, i].copy() for i in range(4)), np.full(count, 1e6))
+    return Candles.of(time, *(table[:, i].copy() for i in range(4)), np.full(count, 1e6))
 
 
 BREAKOUT = (100.0, 102.0, 100.0, 102.0)
@@ -113,7 +113,7 @@ def test_limits_of_the_configuration_bind_and_are_named(tmp_path: Path) -> None:
 def test_with_too_many_bad_symbols_nothing_is_entered(tmp_path: Path) -> None:
     good = flat_then(BREAKOUT, (102, 104, 102, 104), (104, 106, 104, 105))
     keep = np.arange(len(good)) != 15
-    bad = Candles(good.time[keep], *(column[keep] for column in good.prices()))
+    bad = good.chosen(keep)
     options = ("--strategy", "donchian", "--param", "entry=3", "exit=2", "--sizing", "fraction=1")
     bound = []
     for others in ({}, {"B/USD": bad, "C/USD": bad}):

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import talib
 
+from engine.domain.candles import Candles
 from engine.domain.limits import DistanceRule
-from engine.domain.model import Action, Candles, OrderIntent, Side
+from engine.domain.model import Action, OrderIntent, Side
 from engine.domain.sizing import (
     atr,
     entry_prices,

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import talib
 
-from engine.domain.model import Action, Candles
+from engine.domain.candles import Candles
+from engine.domain.model import Action
 from services.strategy.evaluation import price_of
 from services.strategy.strategies import bollinger, donchian, macd, rsi_reversion, sma_cross
 from services.strategy.strategy import Opinion, Strategy, confidence
@@ -20,7 +21,7 @@ def judge(strategy: Strategy[Any], candles: Candles, **parameters: Any) -> Opini
 
 
 def first(candles: Candles, count: int) -> Candles:
-    return Candles(*(column[:count] for column in vars(candles).values()))
+    return candles.between(0, count)
 
 
 def walk(seed: int = 3, count: int = 400) -> Candles:

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from engine.domain.amounts import plain
-from engine.domain.model import Candles, Instrument, MarketClock
+from engine.domain.candles import Candles
+from engine.domain.model import Instrument, MarketClock
 from engine.errors import ConfigError, DataQualityError, NotFound, ServiceUnavailable
 from services.market_data.feeds.feed import (
     BASIS_POINTS,
@@ -201,5 +202,4 @@ def _columns(rows: Sequence[Sequence[float]]) -> Candles:
     table = np.asarray([row[:6] for row in rows], dtype=np.float64).reshape(-1, 6)
     if not np.isfinite(table).all():
         raise DataQualityError("a candle of the exchange holds a value that is no number")
-    columns = [np.ascontiguousarray(table[:, number]) for number in range(1, 6)]
-    return Candles(table[:, 0].astype(np.int64), *columns)
+    return Candles.of(table[:, 0], *table[:, 1:].T)

@@ -10,7 +10,8 @@ import functools
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from engine.domain.model import Candles, Instrument, MarketClock
+from engine.domain.candles import Candles
+from engine.domain.model import Instrument, MarketClock
 
 DAY_MS = 86_400_000
 MIN_NOTIONAL = Decimal(10)

@@ -15,7 +15,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.domain.model import Candles, Instrument, MarketClock
+from engine.domain.candles import Candles
+from engine.domain.model import Instrument, MarketClock
 from engine.errors import ConfigError, DataQualityError, NotFound
 from services.market_data.feeds.feed import (
     DAY_MS,
@@ -45,7 +46,7 @@ class Series:
     @cached_property
     def price_decimals(self) -> NDArray[np.int64]:
         """The most decimals of prices up to each of `times`."""
-        columns = np.concatenate(self.candles.prices()[:4])
+        columns = self.candles.prices()[:4].ravel()
         prices = _decimals(columns).reshape(4, len(self.times)).max(axis=0)
         found: NDArray[np.int64] = np.maximum.accumulate(prices[self.order])
         return found
@@ -160,11 +161,7 @@ class FilesFeed:
         """See Feed.candles; rows in the file's order."""
         series = self.series(symbol)
         rows = series.rows(since, now_ms - self._step_ms)
-        source = series.candles
-        chosen = Candles(
-            np.ascontiguousarray(source.time[rows][-limit:]),
-            *(np.ascontiguousarray(column[rows][-limit:]) for column in source.prices()),
-        )
+        chosen = series.candles.chosen(rows).tail(limit)
         _check_finite(chosen)
         return chosen
 

@@ -11,9 +11,9 @@ from decimal import Decimal
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-from engine.domain.model import Candles, Instrument, MarketClock
+from engine.domain.candles import Candles
+from engine.domain.model import Instrument, MarketClock
 from engine.errors import NotFound
 from services.market_data.feeds.feed import DAY_MS, MIN_NOTIONAL, Prices, around
 from services.market_data.feeds.paths import BLOCK, CHUNK, BlockCandles, BlockTraits, Paths
@@ -121,17 +121,13 @@ class SimulatedFeed:
     def _window(self, index: int, first: int, last: int) -> Candles:
         """Candles first <= i < last of one symbol."""
         block, row = divmod(index, BLOCK)
-        parts: list[tuple[NDArray[np.float64], ...]] = []
+        parts = [np.empty((5, 0))]
         for chunk in range(first // CHUNK, (last - 1) // CHUNK + 1 if last > first else 0):
             begin, end = max(first - chunk * CHUNK, 0), min(last - chunk * CHUNK, CHUNK)
             columns = self._chunk(block, chunk).columns()
-            parts.append(tuple(column[row, begin:end] for column in columns))
+            parts.append(np.array([column[row, begin:end] for column in columns]))
         time = GENESIS_MS + np.arange(first, last, dtype=np.int64) * self._step_ms
-        if not parts:
-            return Candles(time, *(np.empty(0) for _ in range(5)))
-        if len(parts) == 1:
-            return Candles(time, *parts[0])
-        return Candles(time, *(np.concatenate(pieces) for pieces in zip(*parts, strict=True)))
+        return Candles.of(time, *np.concatenate(parts, axis=1))
 
     def _list(self, now_ms: int) -> tuple[Instrument, ...]:
         listed: list[Instrument] = []

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from engine.domain.model import Candles
+from engine.domain.candles import CandleColumns, Candles, joined
 from engine.errors import ConfigError
 
 COLUMNS = ("symbol", "ts", "open", "high", "low", "close", "volume")
@@ -34,8 +34,8 @@ def write_candles(path: Path, candles: Mapping[str, Candles]) -> None:
     """Write a file that `read_candles` reads, in place of one that is there. Raises OSError."""
     names = [symbol for symbol, rows in candles.items() for _ in range(len(rows))]
     series = [rows for rows in candles.values() if len(rows)]
-    columns = zip(*((rows.time, *rows.prices()) for rows in series), strict=True)
-    arrays = [pa.array(names, pa.string()), *(pa.array(np.concatenate(c)) for c in columns)]
+    columns = joined(series or [CandleColumns().candles()]).named()
+    arrays = [pa.array(names, pa.string()), *(pa.array(column) for _, column in columns)]
     table = pa.table(dict(zip(COLUMNS, arrays, strict=True)))
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.draft")
@@ -106,7 +106,7 @@ def _by_symbol(table: pa.Table) -> dict[str, Candles]:
     columns = [table.column(name).to_numpy()[order] for name in COLUMNS[1:]]
     names = symbols.dictionary.to_pylist()
     return {
-        name: Candles(*(np.ascontiguousarray(column[begin:end]) for column in columns))
+        name: Candles.of(*(column[begin:end] for column in columns))
         for name, begin, end in zip(names, [0, *ends[:-1].tolist()], ends.tolist(), strict=True)
     }
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import talib
 
-from engine.domain.model import Action, Candles
+from engine.domain.candles import Candles
+from engine.domain.model import Action
 from services.strategy.indicators import share
 from services.strategy.strategy import (
     Holding,
@@ -36,15 +36,16 @@ def judge(candles: Candles, _holding: Holding | None, parameters: Bollinger) -> 
     Confidence: how far outside the close before it was. 0.5 at the band itself, 1 at half a
     standard deviation beyond it.
     """
-    middle = talib.SMA(candles.close, parameters.period)[-2:]
-    spread = talib.STDDEV(candles.close, parameters.period)[-2:]
-    away = candles.close[-2:] - middle
-    reach = parameters.deviations * spread
-    outside = np.abs(away) > reach
-    if not outside[0] or outside[1]:
+    closes = candles.close[-2:].tolist()
+    middles = talib.SMA(candles.close, parameters.period)[-2:].tolist()
+    spreads = talib.STDDEV(candles.close, parameters.period)[-2:].tolist()
+    before, last = (close - middle for close, middle in zip(closes, middles, strict=True))
+    reach, reach_now = (parameters.deviations * spread for spread in spreads)
+    was_outside, is_outside = abs(before) > reach, abs(last) > reach_now
+    if not was_outside or is_outside:
         return None
-    excess = share(abs(float(away[0])) - float(reach[0]), float(spread[0]))
-    is_low = bool(away[0] < 0)
+    excess = share(abs(before) - reach, spreads[0])
+    is_low = before < 0
     band = "lower" if is_low else "upper"
     return Opinion(
         action=Action.BUY if is_low else Action.SELL,

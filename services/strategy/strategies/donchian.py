@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import talib
 
-from engine.domain.model import Action, Candles
+from engine.domain.candles import Candles
+from engine.domain.model import Action
 from services.strategy.indicators import atr, share
 from services.strategy.strategy import (
     Holding,
@@ -36,20 +37,24 @@ def judge(candles: Candles, _holding: Holding | None, parameters: Donchian) -> O
 
     Confidence: how far it broke out. 0.5 at the range's edge, 1 at 0.8 ATR(14) beyond it.
     """
-    close, high, low = candles.close, candles.high, candles.low
-    top, top_before = (float(high[-parameters.entry - ago : -ago].max()) for ago in (1, 2))
-    bottom, bottom_before = (float(low[-parameters.exit - ago : -ago].min()) for ago in (1, 2))
-    if close[-1] > top and close[-2] <= top_before:
-        beyond = float(close[-1]) - top
-        return _opinion(
-            candles, Action.BUY, beyond, f"close above the high of {parameters.entry} candles"
-        )
-    if close[-1] < bottom and close[-2] >= bottom_before:
-        beyond = bottom - float(close[-1])
-        return _opinion(
-            candles, Action.SELL, beyond, f"close below the low of {parameters.exit} candles"
-        )
+    before, last = candles.close[-2:].tolist()
+    top = _highest(candles, parameters.entry, 1)
+    if last > top and before <= _highest(candles, parameters.entry, 2):
+        reason = f"close above the high of {parameters.entry} candles"
+        return _opinion(candles, Action.BUY, last - top, reason)
+    bottom = _lowest(candles, parameters.exit, 1)
+    if last < bottom and before >= _lowest(candles, parameters.exit, 2):
+        reason = f"close below the low of {parameters.exit} candles"
+        return _opinion(candles, Action.SELL, bottom - last, reason)
     return None
+
+
+def _highest(candles: Candles, count: int, ago: int) -> float:
+    return float(candles.high[-count - ago : -ago].max())
+
+
+def _lowest(candles: Candles, count: int, ago: int) -> float:
+    return float(candles.low[-count - ago : -ago].min())
 
 
 def rows(candles: Candles, parameters: Donchian) -> Rows:

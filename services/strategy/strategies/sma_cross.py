@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import talib
 
-from engine.domain.model import Action, Candles
+from engine.domain.candles import Candles
+from engine.domain.model import Action
 from services.strategy.indicators import atr, crossing, margin_of, may_cross, share
 from services.strategy.strategy import (
     Holding,

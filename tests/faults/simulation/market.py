@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import numpy as np
 
+from engine.domain.candles import Candles
 from engine.domain.messages import (
     CandleAnswer,
     EvaluateAnswer,
@@ -18,7 +19,7 @@ from engine.domain.messages import (
     StrategyChoice,
     SymbolList,
 )
-from engine.domain.model import Action, Candles, Instrument, MarketClock, Position, Quote, Signal
+from engine.domain.model import Action, Instrument, MarketClock, Position, Quote, Signal
 from tests.faults.simulation.scheduler import START
 
 HOUR_MS = 3_600_000
@@ -36,7 +37,7 @@ def history(symbol: str) -> Candles:
     close = np.round(100 * np.exp(np.cumsum(dice.normal(0, 0.012, COUNT))), 2)
     opened = np.concatenate((close[:1], close[:-1]))
     wick = np.round(np.abs(dice.normal(0, 0.4, COUNT)), 2)
-    return Candles(
+    return Candles.of(
         time=np.arange(COUNT, dtype=np.int64) * HOUR_MS + FIRST_MS,
         open=opened,
         high=np.maximum(opened, close) + wick,
@@ -113,7 +114,7 @@ class Market:
         """The newest closed candles of one symbol."""
         whole, end = history(symbol), self.index + 1
         begin = end - min(limit, SEEN)
-        return Candles(whole.time[begin:end], *(column[begin:end] for column in whole.prices()))
+        return whole.between(begin, end)
 
     def quotes(self, symbols: Sequence[str]) -> QuoteAnswer:
         """Of each symbol."""
@@ -177,21 +178,23 @@ class MarketCache:
             return {}
         return {name: self._candles[name] for name in symbols if name in self._candles}
 
-    def save(self, candles: dict[str, Candles], _timeframe: str) -> None:
-        """Keep candles."""
+    def save(
+        self,
+        candles: Mapping[str, Candles],
+        _timeframe: str,
+        quiet: Collection[str] = (),
+        _about: str = "",
+    ) -> None:
+        """Keep candles, and of whom nobody had anything to say."""
         if not self._is_away():
             self._candles |= candles
+            self._quiet |= {name: int(candles[name].time[-1]) for name in quiet}
 
-    def load_quiet(self, symbols: Sequence[str], _about: str) -> dict[str, int]:
+    def load_quiet(self, symbols: Sequence[str], _timeframe: str, _about: str) -> dict[str, int]:
         """The symbols' newest candles of which nobody had anything to say."""
         if self._is_away():
             return {}
         return {name: self._quiet[name] for name in symbols if name in self._quiet}
-
-    def save_quiet(self, newest: dict[str, int], _about: str) -> None:
-        """Keep them."""
-        if not self._is_away():
-            self._quiet |= newest
 
     def load_quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:
         """The last good ones."""

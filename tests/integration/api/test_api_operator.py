@@ -11,8 +11,9 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from engine.domain.candles import Candles
 from engine.domain.ledger_values import NewAlert
-from engine.domain.model import Candles, Position, TradingState, Verdict
+from engine.domain.model import Position, TradingState, Verdict
 from engine.ledger.schema import disabled_strategies
 from engine.settings import Settings
 from tests.control_fakes import NOON, Bench, account, make_bench

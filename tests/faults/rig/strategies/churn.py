@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from zlib import crc32
 
-from engine.domain.model import Action, Candles
+from engine.domain.candles import Candles
+from engine.domain.model import Action
 from services.strategy import Holding, Opinion, Parameters, Strategy
 
 STEPS = 1000
