@@ -9,15 +9,14 @@ from __future__ import annotations
 import hashlib
 from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from typing import NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from engine.domain.amounts import EXACT, ceil_to, floor_to
 from engine.domain.candles import Candles
 from engine.domain.decimals import decimal_text
-from engine.domain.identity import named_id
 from engine.domain.model import OrderStatus, OrderType, Side, TimeInForce, Value
 
-FILL_NAMESPACE = UUID("0d9e4a52-6a55-5b7c-9d0e-6f3d1f0b8a11").bytes
+FILL_NAMESPACE = UUID("0d9e4a52-6a55-5b7c-9d0e-6f3d1f0b8a11")
 FEE_STEP = Decimal("0.00000001")
 BASIS_POINTS = Decimal(10000)
 DRAW_STEPS = 1000
@@ -126,7 +125,7 @@ class Match(Value, frozen=True, kw_only=True):
 
 def fill_id(client_order_id: str, number: int) -> str:
     """The same order's same fill has the same id for ever."""
-    return named_id(FILL_NAMESPACE, f"{client_order_id}|{number}")
+    return str(uuid5(FILL_NAMESPACE, f"{client_order_id}|{number}"))
 
 
 def draw(seed: int, client_order_id: str, candle_time: int, purpose: str) -> Decimal:

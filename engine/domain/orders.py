@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from json.encoder import encode_basestring_ascii as quoted
 from types import MappingProxyType
 
 import msgspec
 
 from engine.domain.amounts import EXACT, ONE, ceil_to, floor_to, plain, text
-from engine.domain.identity import named_id
 from engine.domain.model import Action, OrderBody, OrderStatus, Quote, Side
 
 # Fixed for ever: another namespace would give every known decision a new order.
 NAMESPACE = uuid.UUID("6f2f7a5e-3c41-4d0b-9a1e-52c7b8d0e6f4")
 KEY_VERSION = "v1"
 PLAIN_EXIT_ATTEMPTS = 3
-_NAMESPACE = NAMESPACE.bytes
+_compact = json.JSONEncoder(separators=(",", ":"))
 
 RANKS: Mapping[OrderStatus, int] = MappingProxyType(
     {
@@ -91,7 +90,7 @@ def exit_key(account: str, *, symbol: str, reason: str, position_version: str) -
 
 def client_order_id(decision_key: str, attempt: int) -> str:
     """The one id of this attempt at this decision, whoever computes it and whenever."""
-    return named_id(_NAMESPACE, f"{decision_key}|{attempt}")
+    return str(uuid.uuid5(NAMESPACE, f"{decision_key}|{attempt}"))
 
 
 def limit_price(
@@ -120,29 +119,17 @@ def need(quantity: Decimal, limit_price: Decimal, max_fee: Decimal) -> Decimal:
 
 
 def freeze(body: OrderBody) -> str:
-    """The JSON that is stored and sent, byte for byte; decimals as text without exponents.
-
-    As the json module writes it, without spaces; what is None is left out.
-    """
-    fields = [
-        f'"{name}":{_json(value)}'
-        for name in body.__struct_fields__
-        if (value := getattr(body, name)) is not None
-    ]
-    return f"{{{','.join(fields)}}}"
-
-
-def _json(value: object) -> str:
-    """One value of an order's body."""
-    if isinstance(value, str):
-        return quoted(value)
-    if isinstance(value, Decimal):
-        return f'"{text(value)}"'
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, datetime):
-        return f'"{msgspec.to_builtins(value)}"'
-    return str(value)
+    """The JSON that is stored and sent, byte for byte; decimals as text without exponents."""
+    fields: dict[str, object] = {}
+    for name in body.__struct_fields__:
+        value = getattr(body, name)
+        if isinstance(value, Decimal):
+            fields[name] = text(value)
+        elif isinstance(value, datetime):
+            fields[name] = msgspec.to_builtins(value)
+        elif value is not None:
+            fields[name] = value
+    return _compact.encode(fields)
 
 
 def _key(*parts: str) -> str:

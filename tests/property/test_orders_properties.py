@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from decimal import Decimal
 from fractions import Fraction
-from uuid import UUID, uuid5
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.domain.amounts import affordable, ceil_to, floor_to, from_float, plain
-from engine.domain.identity import named_id
 from engine.domain.model import OrderStatus, Side
 from engine.domain.orders import (
     RANKS,
@@ -28,11 +26,6 @@ parts = st.text("ab|%/1", max_size=4)
 prices = st.decimals("0.0001", "100000", places=4)
 steps = st.sampled_from([Decimal(s) for s in ("1", "0.1", "0.01", "0.0001", "0.25", "10", "3")])
 amounts = st.decimals("0", "1000000", places=6)
-
-
-@given(namespace=st.uuids(), name=st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
-def test_an_id_is_the_uuid5_of_its_name(namespace: UUID, name: str) -> None:
-    assert named_id(namespace.bytes, name) == str(uuid5(namespace, name))
 
 
 @given(st.lists(statuses, max_size=20))
