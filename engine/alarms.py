@@ -62,19 +62,24 @@ class Alarms:
         now = self._engine.clock.now()
         states, lease_s = self._engine.ledger.state, LOOKS_MISSED * self._settings.look_s
         try:
+            last = self._last_cycle()
             # Written each time: a ledger that can only be read is as good as none.
             if states.take_lease(LEASE, self._engine.worker, now, lease_s):
-                self._look(now)
+                self._look(last, now)
         except LedgerUnavailable as error:
             self._ledger_is_down(str(error), now)
         else:
             self._ledger_is_back(now)
 
-    def _look(self, now: datetime) -> None:
-        state = self._engine.ledger.state.read()
+    def _last_cycle(self) -> CycleReport | None:
+        """What the ledger holds; whether its prices were simulated is said in every alert."""
         last = self._desk.queries.last_cycle()
         if last is not None and last.market_time is not None:  # else it says nothing of prices
             self._simulated = is_simulated(self._engine.settings, last)
+        return last
+
+    def _look(self, last: CycleReport | None, now: datetime) -> None:
+        state = self._engine.ledger.state.read()
         known = self._desk.queries.alerts_since(now - RESOLVED_LATELY)
         is_open = [alert for alert in known if alert.resolved_at is None]
         holding = self._holding(state, last, is_open, now)

@@ -19,6 +19,7 @@ from sqlalchemy.engine import make_url
 
 from engine.ledger.connections import ledger_url
 from engine.ledger.ledger import FILE_NAME
+from engine.ledger.schema import metadata
 from engine.settings import LedgerSettings, Settings
 
 
@@ -83,6 +84,16 @@ def ledger_rows(folder: Path) -> Iterator[Connection]:
         engine = create_engine(f"sqlite:///{folder / FILE_NAME}")
     with _ending(engine), engine.begin() as connection:
         yield connection
+
+
+@contextmanager
+def unwritable_ledger(folder: Path) -> Iterator[None]:
+    """Nobody else can write to the folder's ledger meanwhile; it can be read."""
+    with ledger_rows(folder) as connection:
+        tables = ", ".join(sorted(metadata.tables))
+        lock = f"lock table {tables} in exclusive mode" if on_postgresql() else "begin immediate"
+        connection.exec_driver_sql(lock)
+        yield
 
 
 def _name(folder: Path) -> str:

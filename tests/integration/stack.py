@@ -71,7 +71,7 @@ class Stack:
             "FLOWER__ENABLED": "false",
             "TRADING_ENGINE__AUTOSTART": "false",
             "WORKERS__PROCESSES": "2",
-            **ledger_environment(folder),
+            **ledger_environment(folder / "data"),
             **environ,
         }
         self.process: subprocess.Popen[bytes] | None = None

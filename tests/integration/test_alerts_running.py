@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -27,8 +26,8 @@ import pytest
 import requests
 
 from engine.domain.alerts import KINDS
-from engine.ledger.ledger import FILE_NAME
 from tests.integration.stack import ROOT, SERVICES, Stack, free_ports, wait_for
+from tests.ledger_database import unwritable_ledger
 from tests.promtool import RULES, TOOL, fired, series_of
 from tests.relay import Relay, relayed
 
@@ -287,13 +286,8 @@ def test_a_beat_that_stands_still_and_the_cycles_that_are_missed(
 
 def test_a_ledger_that_cannot_be_written(world: World, tmp_path: Path) -> None:
     since = len(world.hook.lines)
-    path = world.folder / "data" / FILE_NAME
-    holder = sqlite3.connect(path, isolation_level=None, timeout=30)
-    holder.execute("BEGIN IMMEDIATE")
-    with alerted(world, "ledger_down", tmp_path):
+    with unwritable_ledger(world.folder / "data"), alerted(world, "ledger_down", tmp_path):
         pass
-    holder.execute("ROLLBACK")
-    holder.close()
     world.settle()
     assert ended(world, "ledger_down", since)
 

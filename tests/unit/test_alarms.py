@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -21,10 +20,10 @@ from engine.domain.ledger_values import NewAlert
 from engine.domain.messages import MonitoringEvent
 from engine.domain.model import Position, TradingState
 from engine.errors import ServiceUnavailable
-from engine.ledger.ledger import FILE_NAME
 from engine.settings import LedgerSettings, Settings
 from engine.vitals import ServiceCheck
 from tests.control_fakes import NOON, Bench, account, make_bench
+from tests.ledger_database import unwritable_ledger
 
 HOLD_S, CLEAR_S = 15, 30
 
@@ -156,6 +155,24 @@ def test_a_cycle_without_prices_does_not_change_what_the_prices_are(tmp_path: Pa
     bench.ledger.dispose()
 
 
+def test_a_ledger_that_can_be_read_alone_says_what_the_prices_are(tmp_path: Path) -> None:
+    """Even if it could not be written since before the first look."""
+    own = {"services": {"market_data": {"url": "http://127.0.0.1:9"}}}
+    quick = {"ledger": {"busy_timeout_s": 0.05}}
+    bench = make_bench(Settings.model_validate({"data_dir": str(tmp_path), **own, **quick}))
+    monitoring = Recorder()
+    watched = Watched(bench, alarms_of(bench, monitoring), monitoring)
+    replayed = bench.open_cycle("schedule|a")
+    bench.plan_cycle(replayed, account(), NOON - timedelta(days=90))
+    bench.close_cycle(replayed)
+    with unwritable_ledger(tmp_path):
+        watched.look()
+        watched.look(after=HOLD_S)
+    [event] = monitoring.events
+    assert (event.data["name"], event.data["mode"]) == ("ledger_down", "SIMULATED")
+    bench.ledger.dispose()
+
+
 def test_what_comes_and_goes_within_the_hold_is_not_told(watched: Watched) -> None:
     for _ in range(5):
         watched.down("strategy")
@@ -205,14 +222,10 @@ def test_of_two_watchers_one_looks_and_the_other_when_it_is_gone(watched: Watche
 
 
 def test_a_ledger_that_cannot_be_written_is_told(watched: Watched) -> None:
-    path = Path(watched.bench.desk.engine.settings.data_dir) / FILE_NAME
-    holder = sqlite3.connect(path, isolation_level=None)
-    holder.execute("BEGIN IMMEDIATE")
-    watched.look()
-    watched.look(after=HOLD_S)
+    with unwritable_ledger(Path(watched.bench.desk.engine.settings.data_dir)):
+        watched.look()
+        watched.look(after=HOLD_S)
     assert watched.monitoring.told() == [("ledger_down", "OPEN")]
-    holder.execute("ROLLBACK")
-    holder.close()
     watched.look(after=5)
     assert watched.monitoring.told() == [("ledger_down", "OPEN"), ("ledger_down", "RESOLVED")]
 
