@@ -122,8 +122,8 @@ def ran(folder: Path, path: Path, currency: str, count: int) -> Ran:
 
 def decided_again(cycles: Ran, cycle_id: str, folder: Path | None = None) -> int:
     """The exit status of `./dev replay --cycle`, in the environment of the cycles."""
-    data, own = (cycles.folder / "data", cycles.folder) if folder is None else (folder, folder)
-    environ = cycles.environ | ledger_environment(own)
+    data = cycles.folder / "data" if folder is None else folder
+    environ = cycles.environ | ledger_environment(data)
     return main(["--cycle", cycle_id, "--data-dir", str(data)], environ)
 
 
@@ -131,7 +131,7 @@ def spoiled(cycles: Ran, folder: Path, change: str) -> str:
     """Another folder with a changed copy of the ledger; the id of the first cycle that bought."""
     shutil.copytree(cycles.folder / "data", folder, dirs_exist_ok=True)
     if on_postgresql():
-        copy_ledger(cycles.folder, folder)
+        copy_ledger(cycles.folder / "data", folder)
     with ledger_rows(folder) as connection:
         bought = "select cycle_id from orders where side = 'buy' order by number limit 1"
         cycle_id = connection.exec_driver_sql(bought).scalar_one()
