@@ -14,6 +14,7 @@ import hashlib
 import hmac
 import struct
 import time
+import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -33,8 +34,9 @@ T = TypeVar("T")
 SIGNATURE_BYTES = 32
 KEYS_PER_CALL = 100
 SERIES_PER_CALL = KEYS_PER_CALL // 2
-TAIL_CANDLES = 48
-"""A series that goes on from its long value by more than these gets a new long value."""
+TAIL_CANDLES = 32
+"""A series that goes on from its long value by more than these gets a new long value, and some
+series earlier. What is written is least where a long value is as long as all that was behind it."""
 _FORMAT = b"C1"
 LONG_LIVES = 3
 """How many times longer a long value is kept than the short ones that are written behind it."""
@@ -139,7 +141,7 @@ class RedisCandleCache:
             for symbol, series in items[start : start + KEYS_PER_CALL]:
                 key = self._candle_key(symbol, timeframe)
                 base = bases.get(key)
-                behind = None if base is None else _behind(base.candles, series)
+                behind = None if base is None else _behind(base.candles, series, _most_behind(key))
                 if base is None or behind is None:
                     long[key] = self._signed(key, _FORMAT + packed(series))
                     base, behind = _Base(series, long[key][:SIGNATURE_BYTES]), series.tail(0)
@@ -273,12 +275,17 @@ def _tail_key(key: str) -> str:
     return f"{key}:tail"
 
 
-def _behind(base: Candles, series: Candles) -> Candles | None:
+def _most_behind(key: str) -> int:
+    """Not alike for all: series first kept in one cycle are not written whole in one again."""
+    return TAIL_CANDLES - zlib.crc32(key.encode()) % (TAIL_CANDLES // 2)
+
+
+def _behind(base: Candles, series: Candles, most: int) -> Candles | None:
     """The few candles behind the long value; None where the series does not just go on from it."""
     if not len(base) or len(series) < len(base):
         return None
     shared = int(np.searchsorted(series.time, base.time[-1], side="right"))
-    if not 0 < shared <= len(base) or len(series) - shared > TAIL_CANDLES:
+    if not 0 < shared <= len(base) or len(series) - shared > most:
         return None
     if not np.array_equal(base.tail(shared).block, series.between(0, shared).block):
         return None

@@ -205,6 +205,25 @@ def test_a_new_candle_is_written_without_the_series_before_it() -> None:
     assert sizes[1] > 500 * 48
 
 
+def test_series_first_kept_at_once_are_written_whole_again_at_different_times() -> None:
+    switch, series = RedisSwitch(), candles(110)
+    cache, symbols = make_cache(switch), [f"S{number}" for number in range(50)]
+
+    def kept(step: int) -> dict[bytes, bytes]:
+        cache.load(symbols, "1h")
+        cache.save(dict.fromkeys(symbols, part(series, step, 60 + step)), "1h")
+        return {key: switch.client.get(key) for key in switch.client.keys("*[0-9]")}
+
+    written: list[int] = []
+    before = kept(0)
+    for step in range(1, 50):
+        after = kept(step)
+        written.append(sum(after[key] != before[key] for key in before))
+        before = after
+    assert sum(written) >= len(symbols)
+    assert max(written) < len(symbols) / 4
+
+
 def test_the_candles_behind_a_lost_or_another_series_are_not_taken() -> None:
     switch, series = RedisSwitch(), candles(12)
     cache = going_on(switch, series, 9, 2)
