@@ -84,6 +84,10 @@ class Queries(Protocol):
         """Counts and durations of what happened since then (wall time)."""
         ...
 
+    def orders_by_status(self) -> dict[str, int]:
+        """How many orders of all time are in each state."""
+        ...
+
     def idempotent(self, key: str, body_hash: str, now: datetime) -> StoredAnswer | None:
         """The first answer under this key; `mismatch` when it was another body's."""
         ...

@@ -84,7 +84,7 @@ class EngineCollector(Collector):
             gauge("ledger_up", "Whether the ledger answers.", 1.0),
             gauge("ledger_latency_seconds", "Seconds of the ledger's answer.", seconds),
             *_of_state(state),
-            *_of_all_time(desk.queries.rates(BEGINNING)),
+            *_of_all_time(desk.queries.rates(BEGINNING), desk.queries.orders_by_status()),
             *_of_recent(desk.queries.rates(now - RECENT)),
             *_of_cycles(desk, state),
             *_of_account(desk),
@@ -120,7 +120,7 @@ def _of_state(state: LedgerState) -> Iterator[Metric]:
     yield gauge("schedule_running", "Whether cycles are wanted on schedule.", running)
 
 
-def _of_all_time(rates: Rates) -> Iterator[Metric]:
+def _of_all_time(rates: Rates, orders: dict[str, int]) -> Iterator[Metric]:
     ended = [(each.value,) for each in CycleStatus if each is not CycleStatus.RUNNING]
     known = {(status,): count for status, count in rates.cycles_by_status.items()}
     counts: dict[Labels, int] = {labels: known.get(labels, 0) for labels in ended}
@@ -129,7 +129,7 @@ def _of_all_time(rates: Rates) -> Iterator[Metric]:
         "orders",
         "Orders of all time by their present status.",
         ("status",),
-        {(each.value,): float(rates.orders_by_status.get(each.value, 0)) for each in OrderStatus},
+        {(each.value,): float(orders.get(each.value, 0)) for each in OrderStatus},
     )
     yield counter("orders_submitted", "Orders sent.", rates.orders_submitted)
     yield counter("orders_filled", "Orders with a fill.", rates.orders_filled)

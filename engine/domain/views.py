@@ -154,7 +154,7 @@ class OrderStory(Value, frozen=True, kw_only=True):
 
 
 class Rates(Value, frozen=True, kw_only=True):
-    """Counts since an instant (wall time), except `orders_by_status`: of all time.
+    """Counts since an instant (wall time).
 
     `durations_s` are those of the latest closed cycles that ran, newest first, at most 500.
     """
@@ -164,7 +164,6 @@ class Rates(Value, frozen=True, kw_only=True):
     symbols_per_cycle: float | None
     orders_submitted: int
     orders_filled: int
-    orders_by_status: dict[str, int]
     step_seconds: dict[str, float]
     alerts_open: int
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, Dialect, Row, String, Text
+from sqlalchemy import BigInteger, ColumnElement, Dialect, Row, String, Text, func
 from sqlalchemy.types import TypeDecorator
 
 AnyRow = Row[*tuple[Any, ...]]
@@ -24,6 +24,15 @@ def to_micros(at: datetime) -> int:
 def plain(value: Decimal) -> str:
     """A decimal as text without an exponent, keeping its digits."""
     return format(value, "f")
+
+
+def by_no_index(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The column's value, for a condition that nearly all rows meet.
+
+    Without statistics SQLite takes any index on such a column to be a short way, and goes through
+    all rows by it, where it should go by another or stop at the first few.
+    """
+    return func.coalesce(column, column)
 
 
 class DecimalText(TypeDecorator[Decimal]):

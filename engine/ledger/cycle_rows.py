@@ -30,7 +30,7 @@ from engine.ledger.batch_rows import (
     outcome_values,
     plan_header,
 )
-from engine.ledger.column_types import AnyRow
+from engine.ledger.column_types import AnyRow, by_no_index
 from engine.ledger.cycle_facts import (
     CYCLE_ROW,
     batch_rows,
@@ -54,7 +54,7 @@ CLOSED_RUNS = (
 )
 LATEST = (
     select(cycles.c.report)
-    .where(cycles.c.status.in_(CLOSED_RUNS), cycles.c.report.is_not(None))
+    .where(by_no_index(cycles.c.status).in_(CLOSED_RUNS), cycles.c.report.is_not(None))
     .order_by(cycles.c.number.desc())
     .limit(bindparam("count"))
 )

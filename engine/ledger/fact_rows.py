@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from sqlalchemy import BindParameter, Connection, bindparam, func, or_, select
+from sqlalchemy import BindParameter, Connection, bindparam, func, or_, select, text, union
 
 from engine.domain.cycle import AllocationFacts, Attempt, SymbolFacts
 from engine.domain.model import Order, OrderIntent, OrderStatus, Side, TradingState
@@ -18,7 +18,7 @@ from engine.domain.orders import is_terminal
 from engine.ledger.column_types import AnyRow
 from engine.ledger.order_changes import total
 from engine.ledger.records import ORDER_COLUMNS, order_of
-from engine.ledger.schema import disabled_strategies, fills, holdings, orders
+from engine.ledger.schema import UNSETTLED_ORDER, disabled_strategies, fills, holdings, orders
 from engine.ledger.schema_operator import exit_requests
 
 HOUR = timedelta(hours=1)
@@ -29,7 +29,7 @@ NAMES: BindParameter[Any] = bindparam("symbols", expanding=True)
 SINCE: BindParameter[Any] = bindparam("since")
 UNTIL: BindParameter[Any] = bindparam("until")
 HELD = select(holdings).where(holdings.c.symbol.in_(NAMES))
-UNSETTLED = select(*ORDER_COLUMNS).where(orders.c.symbol.in_(NAMES), ~orders.c.settled)
+UNSETTLED = select(*ORDER_COLUMNS).where(orders.c.symbol.in_(NAMES), text(UNSETTLED_ORDER))
 RECENT = (
     select(
         orders.c.symbol,
@@ -48,14 +48,27 @@ RECENT = (
 )
 DISABLED = select(disabled_strategies).where(disabled_strategies.c.symbol.in_(NAMES))
 WANTED = select(exit_requests).where(exit_requests.c.symbol.in_(NAMES))
+HOLDING = holdings.c.quantity != Decimal(0)
 ENTRIES = (
     select(fills.c.symbol, orders.c.strategy, orders.c.stop_price, orders.c.target_price)
     .join(holdings, (holdings.c.symbol == fills.c.symbol) & (fills.c.seq > holdings.c.flat_seq))
     .join(orders, orders.c.client_order_id == fills.c.client_order_id)
-    .where(holdings.c.quantity != Decimal(0), fills.c.side == Side.BUY)
+    .where(HOLDING, fills.c.side == Side.BUY)
     .order_by(fills.c.seq)
 )
 ENTRIES_OF = ENTRIES.where(fills.c.symbol.in_(NAMES))
+# Named by symbol here too: otherwise SQLite goes through all fills in the order of their seq.
+ENTRIES_OF_ALL = ENTRIES.where(fills.c.symbol.in_(select(holdings.c.symbol).where(HOLDING)))
+LATE = select(fills.c.client_order_id).where(fills.c.seq > bindparam("applied_seq"))
+TAKEN_IN = (
+    select(*ORDER_COLUMNS)
+    .where(
+        orders.c.client_order_id.in_(
+            union(select(orders.c.client_order_id).where(text(UNSETTLED_ORDER)), LATE)
+        )
+    )
+    .order_by(orders.c.number)
+)
 PASTS = (HELD, UNSETTLED, RECENT, DISABLED, WANTED, ENTRIES_OF)
 ANY_PAST = select(*(chosen.order_by(None).exists() for chosen in PASTS))
 STOPS = (
@@ -150,7 +163,7 @@ def _midnight(market_time: datetime) -> datetime:
 
 def entry_rows(connection: Connection) -> list[AnyRow]:
     """Filled entries of open positions, oldest first: symbol, strategy, stop, target."""
-    return list(connection.execute(ENTRIES))
+    return list(connection.execute(ENTRIES_OF_ALL))
 
 
 def _facts_of(symbol: str, past: Past, market_time: datetime, stops_since: datetime) -> SymbolFacts:
@@ -213,12 +226,7 @@ def allocation_facts(
     What an answer said was filled counts as unapplied until its fill events are stored and at
     or below `applied_seq`: news that came before its events must not free any budget.
     """
-    late = select(fills.c.client_order_id).where(fills.c.seq > applied_seq)
-    chosen = select(*ORDER_COLUMNS, orders.c.settled).where(
-        or_(~orders.c.settled, orders.c.client_order_id.in_(late))
-    )
-    rows = connection.execute(chosen.order_by(orders.c.number)).all()
-    found = [order_of(row) for row in rows]
+    found = [order_of(row) for row in connection.execute(TAKEN_IN, {"applied_seq": applied_seq})]
     unapplied = _unapplied(connection, found, applied_seq)
     return AllocationFacts(
         trading_state=state,

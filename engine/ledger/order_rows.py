@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, bindparam, exc, or_, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, exc, or_, select, text, update
 
 from engine.domain.cycle import AllocationFacts, CycleStatus, Stage, SymbolFacts
 from engine.domain.ledger_values import Allocation, NewAlert, SendGrant, Unresolved
 from engine.domain.model import Order, OrderStatus, Side, TradingState, VenueOrder
-from engine.domain.orders import TERMINAL, is_terminal
+from engine.domain.orders import is_terminal
 from engine.errors import NotFound, Refused
 from engine.failpoints import bug
 from engine.ledger.account_rows import (
@@ -33,7 +33,15 @@ from engine.ledger.order_changes import load_changes, save_changes, stored_fills
 from engine.ledger.order_reads import order_by_id, orders_of_cycle
 from engine.ledger.records import ORDER_COLUMNS, body_hash, dump, insert_all, order_of, order_values
 from engine.ledger.records import change as change_rows
-from engine.ledger.schema import allocations, batches, cycles, decisions, orders, transitions
+from engine.ledger.schema import (
+    OPEN_ORDER,
+    allocations,
+    batches,
+    cycles,
+    decisions,
+    orders,
+    transitions,
+)
 
 ADOPTED = "adopted"
 FOREIGN_ORDER = "foreign_order"
@@ -46,7 +54,7 @@ NOW: BindParameter[Any] = bindparam("now")
 UNRESOLVED = (
     select(*ORDER_COLUMNS)
     .where(
-        orders.c.status.not_in(sorted(TERMINAL)),
+        text(OPEN_ORDER),
         or_(
             orders.c.epoch < bindparam("epoch"),
             orders.c.status == OrderStatus.UNKNOWN,

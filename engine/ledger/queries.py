@@ -29,7 +29,7 @@ from engine.domain.views import (
 )
 from engine.errors import NotFound, Refused
 from engine.ledger.alert_rows import alerts_since
-from engine.ledger.column_types import AnyRow
+from engine.ledger.column_types import AnyRow, by_no_index
 from engine.ledger.connections import Connections
 from engine.ledger.cycle_facts import CYCLE_ROW, batch_rows, cycle_row, decisions_of, outcomes_of
 from engine.ledger.cycle_rows import CLOSED_RUNS
@@ -124,7 +124,7 @@ class LedgerQueries:
         """The latest closed cycle that ran; a SKIPPED one only where there is no other."""
         with self._connections.read() as connection:
             for wanted in (CLOSED_RUNS, (CycleStatus.SKIPPED,)):
-                chosen = CYCLE_ROW.where(cycles.c.status.in_(wanted))
+                chosen = CYCLE_ROW.where(by_no_index(cycles.c.status).in_(wanted))
                 newest = connection.execute(chosen.order_by(cycles.c.number.desc()).limit(1))
                 row = newest.one_or_none()
                 if row is not None:
@@ -179,8 +179,13 @@ class LedgerQueries:
     def rates(self, since: datetime) -> Rates:
         """Counts and durations of what happened since then (wall time)."""
         recent = cycles.c.started_at >= since
-        ran = and_(recent, cycles.c.status.in_(CLOSED_RUNS))
-        durations = select(cycles.c.duration_s).where(ran).order_by(cycles.c.number.desc())
+        status = by_no_index(cycles.c.status)
+        ran = and_(recent, status.in_(CLOSED_RUNS))
+        durations = (
+            select(cycles.c.duration_s)
+            .where(ran)
+            .order_by(cycles.c.started_at.desc(), cycles.c.number.desc())
+        )
         made = orders.c.created_at >= since
         with self._connections.read() as connection:
 
@@ -193,19 +198,24 @@ class LedgerQueries:
 
             submitted = select(func.count()).where(made, orders.c.sends > 0)
             average = one(select(func.avg(cycles.c.symbols_selected)).where(ran))
-            last = CYCLE_ROW.where(cycles.c.status.in_(CLOSED_RUNS))
+            last = CYCLE_ROW.where(status.in_(CLOSED_RUNS))
             newest = connection.execute(last.order_by(cycles.c.number.desc()).limit(1))
             row = newest.one_or_none()
             return Rates(
-                cycles_by_status=counts(cycles.c.status, recent),
+                cycles_by_status=counts(status, recent),
                 durations_s=tuple(connection.execute(durations.limit(MAX_DURATIONS)).scalars()),
                 symbols_per_cycle=None if average is None else float(average),
                 orders_submitted=one(submitted),
                 orders_filled=one(submitted.where(orders.c.has_fill)),
-                orders_by_status=counts(orders.c.status),
                 step_seconds={} if row is None else live_report(connection, row).step_seconds,
                 alerts_open=one(select(func.count()).where(alerts.c.resolved_at.is_(None))),
             )
+
+    def orders_by_status(self) -> dict[str, int]:
+        """How many orders of all time are in each state."""
+        grouped = select(orders.c.status, func.count()).group_by(orders.c.status)
+        with self._connections.read() as connection:
+            return {str(name): count for name, count in connection.execute(grouped)}
 
     def idempotent(self, key: str, body_hash: str, now: datetime) -> StoredAnswer | None:
         """The first answer under this key within 24 h; `mismatch` when it was another body's."""

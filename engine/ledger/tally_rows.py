@@ -6,6 +6,7 @@ from sqlalchemy import Connection, func, select
 
 from engine.domain.cycle import CycleStatus
 from engine.domain.views import DecisionTally
+from engine.ledger.column_types import by_no_index
 from engine.ledger.schema import cycles, decisions
 
 
@@ -24,7 +25,7 @@ def decisions_after(connection: Connection, number: int) -> DecisionTally:
     )
     if bound is not None:
         chosen = chosen.where(decisions.c.number < bound)
-    rows = connection.execute(chosen.group_by(decisions.c.verdict, rule)).all()
+    rows = connection.execute(chosen.group_by(by_no_index(decisions.c.verdict), rule)).all()
     return DecisionTally(
         counts={(verdict.value, name): count for verdict, name, count, _ in rows},
         number=max((last for *_, last in rows), default=number),

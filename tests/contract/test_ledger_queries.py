@@ -182,7 +182,7 @@ def test_rates_count_what_happened_since(world: World) -> None:
     assert rates.durations_s == (2.0, 0.5)
     assert rates.symbols_per_cycle == 15
     assert (rates.orders_submitted, rates.orders_filled) == (2, 1)
-    assert rates.orders_by_status == {"FILLED": 1, "SENDING": 1, "RESERVED": 1}
+    assert world.ledger.queries.orders_by_status() == {"FILLED": 1, "SENDING": 1, "RESERVED": 1}
     assert rates.step_seconds == {"fetch": 0.5, "risk": 0.25, "select": 0.0}
     recent = world.ledger.queries.rates(middle + timedelta(minutes=1))
     assert recent.durations_s == (2.0,)
