@@ -15,6 +15,9 @@ from sqlalchemy.engine import URL, make_url
 from engine.errors import LedgerUnavailable
 
 PAGE_CACHE_KB = 512
+# Of each connection. A cycle sends some 60, again and again, and others that no second batch sends,
+# as a list of names has one text for each length: prepared ones of those are of no more use.
+STATEMENTS = 64
 IDLE_LIMITS = 2  # busy timeouts that a silent peer is waited for
 DEFECTS = (exc.IntegrityError, exc.ProgrammingError, exc.DataError, exc.NotSupportedError)
 
@@ -83,7 +86,7 @@ class Connections:
 def _sqlite(url: URL, timeout_s: float, synchronous: str) -> Engine:
     engine = create_engine(
         url,
-        connect_args={"timeout": timeout_s},
+        connect_args={"timeout": timeout_s, "cached_statements": STATEMENTS},
         pool_size=4,
         max_overflow=28,
         pool_timeout=timeout_s,
