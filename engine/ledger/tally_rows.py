@@ -19,14 +19,14 @@ def decisions_after(connection: Connection, number: int) -> DecisionTally:
         decisions.c.cycle_id == cycles.c.cycle_id, cycles.c.status == CycleStatus.RUNNING
     )
     bound = connection.execute(running).scalar()
-    rule = decisions.c.binding_rule
-    chosen = select(decisions.c.verdict, rule, func.count(), func.max(decisions.c.number)).where(
+    verdict, rule = by_no_index(decisions.c.verdict), decisions.c.binding_rule
+    chosen = select(verdict, rule, func.count(), func.max(decisions.c.number)).where(
         decisions.c.number > number
     )
     if bound is not None:
         chosen = chosen.where(decisions.c.number < bound)
-    rows = connection.execute(chosen.group_by(by_no_index(decisions.c.verdict), rule)).all()
+    rows = connection.execute(chosen.group_by(verdict, rule)).all()
     return DecisionTally(
-        counts={(verdict.value, name): count for verdict, name, count, _ in rows},
+        counts={(each.value, name): count for each, name, count, _ in rows},
         number=max((last for *_, last in rows), default=number),
     )
