@@ -72,7 +72,7 @@ class Alarms:
             self._ledger_is_back(now)
 
     def _last_cycle(self) -> CycleReport | None:
-        """What the ledger holds; whether its prices were simulated is said in every alert."""
+        """As the ledger has it; every alert says from then on whether its prices were simulated."""
         last = self._desk.queries.last_cycle()
         if last is not None and last.market_time is not None:  # else it says nothing of prices
             self._simulated = is_simulated(self._engine.settings, last)

@@ -35,8 +35,8 @@ SIGNATURE_BYTES = 32
 KEYS_PER_CALL = 100
 SERIES_PER_CALL = KEYS_PER_CALL // 2
 TAIL_CANDLES = 32
-"""A series that goes on from its long value by more than these gets a new long value, and some
-series earlier. What is written is least where a long value is as long as all that was behind it."""
+"""The most candles behind a long value; some series get a new one earlier. A long value of 24 kB
+each n candles and short ones of 48 bytes to 48 n: least is written where n is some 32."""
 _FORMAT = b"C1"
 LONG_LIVES = 3
 """How many times longer a long value is kept than the short ones that are written behind it."""

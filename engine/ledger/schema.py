@@ -24,12 +24,13 @@ from sqlalchemy import (
 
 from engine.domain.cycle import CycleStatus, OutcomeStatus, Stage, Trigger
 from engine.domain.model import OrderStatus, Side, TradingState, Verdict
+from engine.domain.orders import TERMINAL
 from engine.ledger.column_types import DecimalText, EnumText, MicrosUTC
 
 SCHEMA_REVISION = "0008"
 # Conditions of partial indexes. SQLite takes such an index for the same words alone, so that
 # queries have to use them: what SQLAlchemy makes of `~orders.c.settled` reads the whole table.
-OPEN_ORDER = "status in ('RESERVED', 'SENDING', 'UNKNOWN', 'ACCEPTED', 'PARTIAL')"
+OPEN_ORDER = "status in ('" + "', '".join(s for s in OrderStatus if s not in TERMINAL) + "')"
 UNSETTLED_ORDER = "not settled"
 
 metadata = MetaData()

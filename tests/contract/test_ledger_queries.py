@@ -189,6 +189,20 @@ def test_rates_count_what_happened_since(world: World) -> None:
     assert world.ledger.queries.rates(NOW + timedelta(days=9)).symbols_per_cycle is None
 
 
+def test_decisions_of_closed_cycles_are_counted_on_from_the_last_reading(world: World) -> None:
+    world.trade(entry())
+    close_running(world)
+    queries = world.ledger.queries
+    first = queries.decisions_after(0)
+    assert first.counts == {("APPROVED", "max_position_size_pct"): 1}
+    world.reserve(entry("A/USD"))
+    assert queries.decisions_after(first.number).counts == {}
+    close_running(world)
+    second = queries.decisions_after(first.number)
+    assert second.counts == first.counts
+    assert queries.decisions_after(second.number).counts == {}
+
+
 def test_an_answer_is_kept_for_a_day_with_the_hash_of_its_body(world: World) -> None:
     queries = world.ledger.queries
     assert queries.idempotent("k", "h", NOW) is None
