@@ -21,8 +21,6 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-import numpy as np
-import redis
 
 from engine.domain.candles import Candles, joined
 from engine.domain.messages import SymbolList
@@ -31,18 +29,25 @@ from engine.domain.packed_candles import packed, unpacked
 from engine.redis_link import RedisAway, RedisLink
 
 T = TypeVar("T")
+Payload = bytes | memoryview  # of a value that was read: a view, for it is long
 SIGNATURE_BYTES = 32
 KEYS_PER_CALL = 100
 SERIES_PER_CALL = KEYS_PER_CALL // 2
 TAIL_CANDLES = 32
 """The most candles behind a long value; some series get a new one earlier. A long value of 24 kB
 each n candles and short ones of 48 bytes to 48 n: least is written where n is some 32."""
-_FORMAT = b"C1"
+_FORMAT = b"C2".ljust(8, b"\0")  # what follows lies at a multiple of 8 and is read in place
 LONG_LIVES = 3
 """How many times longer a long value is kept than the short ones that are written behind it."""
 _TAIL_FORMAT = b"T2"
 _ABOUT_BYTES = 8
 _NOT_QUIET = bytes(_ABOUT_BYTES)
+# One command for all: a pipeline packs and reads each of its own.
+_WRITE = """
+for number, key in ipairs(KEYS) do
+  redis.call('SET', key, ARGV[2 * number - 1], 'PX', ARGV[2 * number])
+end
+"""
 _NOTHING: Mapping[str, bytes] = MappingProxyType({})
 _TAIL_HEAD = struct.Struct(f"<{len(_TAIL_FORMAT)}s{SIGNATURE_BYTES}sI{_ABOUT_BYTES}sq")
 _SAVED_AT = struct.Struct("<d")
@@ -63,16 +68,16 @@ class _Tail(NamedTuple):
     length: int
     about: bytes
     newest: int
-    packed: bytes
+    packed: Payload
 
     def payload(self) -> bytes:
         """As it is kept."""
         return _TAIL_HEAD.pack(_TAIL_FORMAT, *self[:-1]) + self.packed
 
     @classmethod
-    def of(cls, payload: bytes) -> _Tail | None:
+    def of(cls, payload: Payload) -> _Tail | None:
         """What `payload` made; None where another version did, or nobody."""
-        if not payload.startswith(_TAIL_FORMAT) or len(payload) < _TAIL_HEAD.size:
+        if len(payload) < _TAIL_HEAD.size or payload[: len(_TAIL_FORMAT)] != _TAIL_FORMAT:
             return None
         _, base, length, about, newest = _TAIL_HEAD.unpack_from(payload)
         return cls(base, length, about, newest, payload[_TAIL_HEAD.size :])
@@ -94,14 +99,14 @@ class RedisCandleCache:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._link = link
-        self._secret = secret[:64]
+        self._keyed = hmac.new(secret[:64], digestmod="sha256")  # processors have it built in
         feed = hashlib.blake2b(namespace.encode(), digest_size=8).hexdigest()
         self._prefix = f"trading:cache:{feed}:"
         self._ttl_ms = max(int(ttl_s * 1000), 1)
         self._wall = wall
         self._bases: dict[str, _Base] = {}  # of what was loaded last: it is saved next
         # Read for the quiet ones, of which some are loaded next; an old one costs a fetch.
-        self._tails: dict[str, bytes | None] = {}
+        self._tails: dict[str, _Tail | None] = {}
 
     def load(self, symbols: Sequence[str], timeframe: str) -> dict[str, Candles]:
         """Cached candles of those symbols that have any."""
@@ -115,7 +120,7 @@ class RedisCandleCache:
             if len(self._bases) + len(keys) > KEYS_PER_CALL:
                 self._bases = {}
             for symbol, key in zip(part, keys, strict=True):
-                tail = self._tails.pop(key, None) or values.get(_tail_key(key))
+                tail = self._tails.pop(key, None) or self._tail(key, values.get(_tail_key(key)))
                 candles = self._series(key, values.get(key), tail)
                 if candles is not None:
                     found[symbol] = candles
@@ -152,7 +157,7 @@ class RedisCandleCache:
                     short[name] = self._signed(name, tail.payload())
             self._set(short, long)
 
-    def _series(self, key: str, value: bytes | None, tail: bytes | None) -> Candles | None:
+    def _series(self, key: str, value: bytes | None, behind: _Tail | None) -> Candles | None:
         """The long value's candles, and those behind it that were written for it."""
         payload = self._opened(key, value)
         base = None if payload is None else _unpacked(payload)
@@ -160,7 +165,6 @@ class RedisCandleCache:
             return None
         signature = value[:SIGNATURE_BYTES]
         self._bases[key] = _Base(base, signature)
-        behind = self._tail(key, tail)
         if behind is None or behind.base != signature:
             return base
         return _extended(base, behind)
@@ -170,10 +174,11 @@ class RedisCandleCache:
         mark = _mark(about)
         keys = [self._candle_key(symbol, timeframe) for symbol in symbols]
         values = self._get([_tail_key(key) for key in keys])
-        self._tails = dict(zip(keys, values, strict=False))
+        read = zip(keys, values, strict=False)
+        self._tails = {key: self._tail(key, value) for key, value in read}
         found: dict[str, int] = {}
         for symbol, key in zip(symbols, keys, strict=True):
-            tail = self._tail(key, self._tails.get(key))
+            tail = self._tails.get(key)
             if tail is not None and tail.about == mark:
                 found[symbol] = tail.newest
         return found
@@ -232,39 +237,38 @@ class RedisCandleCache:
 
     def _set(self, values: Mapping[str, bytes], long: Mapping[str, bytes] = _NOTHING) -> None:
         """Write values, the long ones first and for longer."""
-        lives = [(long, LONG_LIVES * self._ttl_ms), (values, self._ttl_ms)]
         if not values and not long:
             return
+        lives = (LONG_LIVES * self._ttl_ms, self._ttl_ms)
+        given = [
+            part
+            for kind, life_ms in zip((long, values), lives, strict=True)
+            for value in kind.values()
+            for part in (value, str(life_ms))
+        ]
         try:
-            self._link.run(lambda client: _write(client, lives))
+            self._link.script(_WRITE, [*long, *values], given)
         except RedisAway:
             return
 
     def _signed(self, key: str, payload: bytes) -> bytes:
         return self._signature(key, payload) + payload
 
-    def _signature(self, key: str, payload: bytes) -> bytes:
+    def _signature(self, key: str, payload: Payload) -> bytes:
         name = key.encode()
-        content = len(name).to_bytes(4, "little") + name + payload
-        return hmac.digest(self._secret, content, "sha256")  # processors have instructions for it
+        signing = self._keyed.copy()
+        signing.update(len(name).to_bytes(4, "little") + name)
+        signing.update(payload)
+        return signing.digest()
 
-    def _opened(self, key: str, value: bytes | None) -> bytes | None:
+    def _opened(self, key: str, value: bytes | None) -> memoryview | None:
         """The payload when its signature holds, else None."""
         if value is None or len(value) < SIGNATURE_BYTES:
             return None
-        signature, payload = value[:SIGNATURE_BYTES], value[SIGNATURE_BYTES:]
+        signature, payload = value[:SIGNATURE_BYTES], memoryview(value)[SIGNATURE_BYTES:]
         if not hmac.compare_digest(signature, self._signature(key, payload)):
             return None
         return payload
-
-
-def _write(client: redis.Redis, lives: Sequence[tuple[Mapping[str, bytes], int]]) -> None:
-    pipeline = client.pipeline(transaction=False)
-    for values, ttl_ms in lives:
-        for key, value in values.items():
-            # Past `set`, which goes through a dozen options that are not meant each time.
-            pipeline.execute_command("SET", key, value, "PX", ttl_ms)  # type: ignore[no-untyped-call]
-    pipeline.execute()
 
 
 def _mark(about: str) -> bytes:
@@ -284,10 +288,10 @@ def _behind(base: Candles, series: Candles, most: int) -> Candles | None:
     """The few candles behind the long value; None where the series does not just go on from it."""
     if not len(base) or len(series) < len(base):
         return None
-    shared = int(np.searchsorted(series.time, base.time[-1], side="right"))
+    shared = int(series.time.searchsorted(base.time[-1], side="right"))
     if not 0 < shared <= len(base) or len(series) - shared > most:
         return None
-    if not np.array_equal(base.tail(shared).block, series.between(0, shared).block):
+    if not (base.tail(shared).block == series.between(0, shared).block).all():
         return None
     return series.between(shared, len(series))
 
@@ -300,7 +304,7 @@ def _extended(base: Candles, tail: _Tail) -> Candles:
         return base
 
 
-def _decoded(payload: bytes | None, kind: type[T]) -> T | None:
+def _decoded(payload: Payload | None, kind: type[T]) -> T | None:
     """The value, or None where there is none or another version wrote it."""
     if payload is None:
         return None
@@ -310,8 +314,8 @@ def _decoded(payload: bytes | None, kind: type[T]) -> T | None:
         return None
 
 
-def _unpacked(payload: bytes) -> Candles | None:
-    if not payload.startswith(_FORMAT):
+def _unpacked(payload: Payload) -> Candles | None:
+    if payload[: len(_FORMAT)] != _FORMAT:
         return None
     try:
         return unpacked(payload[len(_FORMAT) :])

@@ -7,8 +7,11 @@ from typing import Any
 
 from celery.backends.redis import RedisBackend
 
-DONE_S = 60
-"""How long Redis knows that a chord is done, so that a message that came twice leaves nothing."""
+DONE_S = 15
+"""How long Redis knows that a chord is done: a message that comes again by then leaves nothing.
+
+A later one leaves what Celery forgets after an hour; each chord's mark costs memory until it goes.
+"""
 
 
 class ChordBackend(RedisBackend):  # type: ignore[misc]

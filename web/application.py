@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import IO, Any
@@ -25,6 +26,7 @@ from web.routing import Answer, Site, route, site_of
 Health = Callable[[], Mapping[str, Any]]
 
 _log = get_logger("web")
+_library_log = logging.getLogger("web")  # knows at once whether a line would be dropped
 _SERVER_ERROR = 500
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
@@ -124,7 +126,7 @@ def _log_request(status: int, seconds: float) -> None:
         _log.warning(
             "request_failed", method=method, path=path, status=status, seconds=took, caller=name
         )
-    else:
+    elif _library_log.isEnabledFor(logging.DEBUG):
         _log.debug("request", method=method, path=path, status=status, seconds=took, caller=name)
 
 

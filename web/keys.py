@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self, get_args
@@ -76,6 +77,7 @@ def _digest(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+@lru_cache(256)
 def is_loopback(host: str) -> bool:
     """Whether a host name or address reaches this machine alone."""
     name = host.strip("[]").lower()

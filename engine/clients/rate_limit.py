@@ -41,7 +41,7 @@ local wait = left(KEYS[1], tonumber(ARGV[2]))
 if ARGV[4] == '0' then wait = math.max(wait, left(KEYS[2], tonumber(ARGV[3]))) end
 if wait > 0 then return math.ceil(wait) end
 local function grant(key, limit)
-  redis.call('LPUSH', key, string.format('%.3f', now))
+  redis.call('LPUSH', key, string.format('%.0f', math.ceil(now)))  -- Redis packs whole numbers
   redis.call('LTRIM', key, 0, limit - 1)
   redis.call('PEXPIRE', key, math.ceil(window))
 end

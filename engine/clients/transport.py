@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import random as uniform
 from typing import Generic, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
 import structlog
@@ -53,7 +53,7 @@ CHUNK_BYTES = 65536
 @dataclass(frozen=True)
 class _Request(Generic[T]):
     method: str
-    url: str
+    target: str
     body: bytes | None
     decode: Callable[[bytes], T]
     priority: bool
@@ -90,6 +90,7 @@ class Transport:
         self._random = random
         self._budget = RetryBudget()
         self._key = _key_of(service, settings)
+        self._prefix = urlsplit(settings.base_url).path
 
     def call(
         self,
@@ -157,8 +158,8 @@ class Transport:
         """
         now = self.monotonic()
         ends_at = deadline(now, self.settings.timeout_s if timeout_s is None else timeout_s)
-        url = self.settings.base_url + path + (f"?{urlencode(query)}" if query else "")
-        request = _Request(method, url, body, decode, priority, idempotent, most_values)
+        target = self._prefix + path + (f"?{urlencode(query)}" if query else "")
+        request = _Request(method, target, body, decode, priority, idempotent, most_values)
         self._budget.earn()
         for attempt in range(self.settings.retries if idempotent else 0):
             try:
@@ -182,7 +183,7 @@ class Transport:
         ends_at = self.monotonic() + timeout_s
         is_probe = self.breaker.claim_probe(timeout_s + 1)
         request = _Request(
-            "GET", self.settings.base_url + "/health", None, _health, priority=True, idempotent=True
+            "GET", self._prefix + "/health", None, _health, priority=True, idempotent=True
         )
         started = self.monotonic()
         self._judged(request, ends_at, probe=is_probe)
@@ -252,9 +253,9 @@ class Transport:
 
     def _read(self, request: _Request[T], exchange: Exchange) -> RawAnswer:
         left = exchange.remaining()
-        response = self._pools.get().urlopen(
+        response = self._pools.to(self.settings.base_url).urlopen(
             request.method,
-            request.url,
+            request.target,
             body=request.body,
             headers=self._headers(request.body is not None),
             timeout=urllib3.Timeout(connect=left, read=left),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from engine.domain.candles import NAMES, Candles
 
 ROW = np.dtype([("time", "<i8"), *((name, "<f8") for name in NAMES[1:])])
-BLOCK_CANDLES = 128
+BLOCK_CANDLES = 16  # a new candle rewrites its block
 MILLISECONDS = 1000
 # By the length of its text, how a digest was made: the last is today's. It tells equal rows from
 # others and guards nothing against who could write both, so that the fastest will do.

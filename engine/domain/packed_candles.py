@@ -39,7 +39,7 @@ def unpacked_json(text: bytes | msgspec.Raw) -> Candles:
     return unpacked(body)
 
 
-def unpacked(body: bytes | bytearray) -> Candles:
+def unpacked(body: bytes | bytearray | memoryview) -> Candles:
     """The candles to the bit; the columns are views of `body`, which is written to with them.
 
     Raises ValueError for bytes that are no whole candles.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -208,6 +209,8 @@ class _Growth:
             else:
                 self._add(symbol, editions[symbol], rows, [block])
         editions |= dict(self._compared(others, editions))
+        # The newest blocks lie side by side then: those are written again at the next candle.
+        self._blocks.sort(key=itemgetter("block"))
         keys = ("symbol", "timeframe", "edition", "block")
         upsert_all(self._connection, candle_blocks, self._blocks, *keys)
         upsert_all(self._connection, candle_series, self._series, "symbol", "timeframe")

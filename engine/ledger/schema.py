@@ -27,7 +27,7 @@ from engine.domain.model import OrderStatus, Side, TradingState, Verdict
 from engine.domain.orders import TERMINAL
 from engine.ledger.column_types import DecimalText, EnumText, MicrosUTC
 
-SCHEMA_REVISION = "0008"
+SCHEMA_REVISION = "0009"
 # Conditions of partial indexes. SQLite takes such an index for the same words alone, so that
 # queries have to use them: what SQLAlchemy makes of `~orders.c.settled` reads the whole table.
 OPEN_ORDER = "status in ('" + "', '".join(s for s in OrderStatus if s not in TERMINAL) + "')"

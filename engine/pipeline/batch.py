@@ -54,9 +54,28 @@ def run(engine: Engine, ref: BatchRef, around: Around = _nothing_around) -> bool
             work = take(engine, given, work)
     report = report_of(given.ref, work)
     is_first = engine.ledger.cycles.report(report, engine.clock.now(), work.inputs)
-    if not is_first:
+    if is_first:
+        _tell(report, work)
+    else:
         log.info("batch_reported_before")
     return is_first
+
+
+def _tell(report: BatchReport, work: BatchWork) -> None:
+    """The batch in one line, for a cycle has hundreds of them."""
+    statuses = [(outcome.stage, outcome.status) for outcome in report.outcomes]
+    log.info(
+        "batch_reported",
+        symbols=len(statuses),
+        unchanged=statuses.count((Stage.FETCH, OutcomeStatus.OK)),
+        skipped=sum(status is OutcomeStatus.SKIPPED for _, status in statuses),
+        new_candles=work.new_candles,
+        signals_kept=len(work.kept),
+        signals_dropped=len(work.dropped),
+        candidates=len(work.candidates),
+        denied=len(work.denied),
+        seconds=work.seconds,
+    )
 
 
 def report_of(ref: BatchRef, work: BatchWork) -> BatchReport:

@@ -41,7 +41,7 @@ def run(engine: Engine, given: BatchInput, work: BatchWork) -> BatchWork:
     found = filtered(engine.decided, given, answer.signals, work.candles)
     for dropped in found.dropped:
         log.debug("signal_dropped", symbol=dropped.signal.symbol, reason=dropped.reason)
-    work = work.after(
+    return work.after(
         Stage.EVALUATE,
         watch,
         outcomes=work.outcomes + skipped(given.ref.batch, Stage.EVALUATE, answer.errors),
@@ -50,14 +50,6 @@ def run(engine: Engine, given: BatchInput, work: BatchWork) -> BatchWork:
         dropped=found.dropped,
         inputs={**work.inputs, Stage.EVALUATE: EvaluateInputs(windows=windows)},
     )
-    log.info(
-        "batch_evaluated",
-        symbols=len(work.candles),
-        kept=len(found.kept),
-        dropped=len(found.dropped),
-        seconds=work.seconds[Stage.EVALUATE.value],
-    )
-    return work
 
 
 def _unanswered(

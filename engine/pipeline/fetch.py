@@ -18,9 +18,6 @@ from engine.pipeline.steps import (
     skipped,
 )
 from engine.ports import Engine
-from engine.telemetry import get_logger
-
-log = get_logger(__name__)
 
 NEEDED_CANDLES = 2
 NO_NEW_CANDLE = "no new candle"
@@ -50,24 +47,16 @@ def run(engine: Engine, given: BatchInput, work: BatchWork) -> BatchWork:
     watch = Stopwatch()
     obtained = _obtain(engine, given, work.symbols)
     outcomes = _unchanged(given, obtained) + skipped(given.ref.batch, Stage.FETCH, obtained.faults)
-    work = work.after(
+    return work.after(
         Stage.FETCH,
         watch,
         symbols=tuple(symbol for symbol in work.symbols if symbol in obtained.good),
         candles=obtained.good,
         changed=obtained.changed,
+        new_candles=obtained.received,
         outcomes=work.outcomes + outcomes,
         degraded=work.degraded + obtained.degraded,
     )
-    log.info(
-        "batch_fetched",
-        symbols=len(obtained.good),
-        unchanged=len(obtained.unchanged),
-        skipped=len(obtained.faults),
-        new_candles=obtained.received,
-        seconds=work.seconds[Stage.FETCH.value],
-    )
-    return work
 
 
 def _unchanged(given: BatchInput, obtained: Obtained) -> tuple[SymbolOutcome, ...]:

@@ -11,9 +11,6 @@ from engine.domain.limits import Limits
 from engine.domain.model import Signal
 from engine.pipeline.steps import BatchWork, Stopwatch, kept
 from engine.ports import Engine
-from engine.telemetry import get_logger
-
-log = get_logger(__name__)
 
 
 def run(engine: Engine, given: BatchInput, work: BatchWork) -> BatchWork:
@@ -25,7 +22,7 @@ def run(engine: Engine, given: BatchInput, work: BatchWork) -> BatchWork:
     inputs = RiskInputs(facts=tuple(facts.values()), windows=_windows(engine, work, candles))
     found = candidates.gather(desk_of(given, facts, candles, engine.limits), work.kept)
     left, dropped = signals_of(found, work.kept, work.dropped)
-    work = work.after(
+    return work.after(
         Stage.RISK,
         watch,
         kept=left,
@@ -34,13 +31,6 @@ def run(engine: Engine, given: BatchInput, work: BatchWork) -> BatchWork:
         denied=tuple(found.denied),
         inputs={**work.inputs, Stage.RISK: inputs},
     )
-    log.info(
-        "batch_assessed",
-        candidates=len(work.candidates),
-        denied=len(work.denied),
-        seconds=work.seconds[Stage.RISK.value],
-    )
-    return work
 
 
 def _concerned(given: BatchInput, work: BatchWork) -> list[str]:

@@ -41,13 +41,14 @@ class BatchWork:
     """What the steps of a batch hand on in memory; each gives a fuller one.
 
     `symbols` are still to be decided on, `candles` the good ones, `changed` those of them that the
-    cache does not have like this; `inputs` is what a step's results follow from, kept with the
-    report so that they can be found again.
+    cache does not have like this, `new_candles` how many candles came; `inputs` is what a step's
+    results follow from, kept with the report so that they can be found again.
     """
 
     symbols: tuple[str, ...]
     candles: dict[str, Candles] = field(default_factory=dict)
     changed: frozenset[str] = frozenset()
+    new_candles: int = 0
     outcomes: tuple[SymbolOutcome, ...] = ()
     degraded: tuple[Degradation, ...] = ()
     kept: tuple[Signal, ...] = ()

@@ -358,19 +358,19 @@ def test_connections_are_kept_and_a_forked_child_makes_its_own() -> None:
     with FaultyServer(OK) as server:
         transport = make_transport(server.url)
         get(transport)
-        mine = transport._pools.get()
+        mine = transport._pools.to(transport.settings.base_url)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # the server's threads stay behind
             child = os.fork()
         if child == 0:
             try:
-                is_other = transport._pools.get() is not mine
+                is_other = transport._pools.to(transport.settings.base_url) is not mine
                 is_fine = get(transport).value == 1
             finally:
                 os._exit(0 if is_other and is_fine else 1)
         _, status = os.waitpid(child, 0)
         assert os.waitstatus_to_exitcode(status) == 0
-        assert transport._pools.get() is mine
+        assert transport._pools.to(transport.settings.base_url) is mine
         assert get(transport).value == 1
 
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 import msgspec
 import numpy as np
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from engine.domain import candle_rows
 from engine.domain.candles import Candles
@@ -17,8 +17,9 @@ from engine.domain.cycle import BatchReport, Stage
 from engine.domain.kept_inputs import EvaluateInputs, Window
 from engine.errors import NotFound
 from engine.ledger.archive_reads import windows_of
-from engine.ledger.ledger import SqlLedger
+from engine.ledger.ledger import SqlLedger, open_ledger
 from engine.ledger.schema_inputs import candle_blocks, candle_series, step_inputs
+from engine.settings import Settings
 from tests.factories import NOW
 from tests.ledger_world import World
 from tests.replays import HOUR_MS, waves
@@ -63,6 +64,30 @@ def test_a_candle_is_stored_once(ledger: SqlLedger) -> None:
     newest = keep(ledger, A=part(series, 100, 600))["A"]
     assert newest.edition == 0
     assert stored_bytes(ledger) == 600 * 48
+
+
+def test_blocks_of_an_older_program_are_cut_anew(
+    ledger: SqlLedger, ledger_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As schema 0008 kept them: 128 candles each."""
+    series, other = waves(1, 700), waves(2, 700)
+    with monkeypatch.context() as before:
+        before.setattr(candle_rows, "BLOCK_CANDLES", 128)
+        windows = [
+            (now, keep(ledger, A=now)["A"])
+            for now in (part(series, 0, 500), part(series, 7, 507), part(other, 7, 507))
+        ]
+    with ledger._connections.write() as connection:
+        connection.execute(text("update alembic_version set version_num = '0008'"))
+    open_ledger(ledger_settings).dispose()
+    for candles, window in windows:
+        assert same(ledger.archive.candles("1h", HOUR_S, window), candles)
+    assert stored_bytes(ledger) == (507 + 500) * 48
+    assert keep(ledger, A=part(other, 8, 508))["A"].edition == windows[-1][1].edition == 1
+    assert stored_bytes(ledger) == (507 + 501) * 48
+    with ledger.reading() as connection:
+        largest = connection.execute(select(func.max(func.length(candle_blocks.c.data)))).scalar()
+    assert largest == candle_rows.BLOCK_CANDLES * 48
 
 
 @pytest.mark.parametrize("seed", range(12))

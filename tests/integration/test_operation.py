@@ -24,9 +24,7 @@ pytestmark = pytest.mark.timeout(240)
 
 ONE_CYCLE = (
     "cycle_opened",
-    "batch_fetched",
-    "batch_evaluated",
-    "batch_assessed",
+    "batch_reported",
     "cycle_allocated",
     "order_sent",
     "order_recorded",

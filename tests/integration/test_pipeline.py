@@ -114,9 +114,9 @@ def test_a_weak_signal_is_dropped_and_named(stack: Stack, reports: list[dict[str
 def test_a_second_cycle_asks_only_for_new_candles(
     stack: Stack, reports: list[dict[str, Any]]
 ) -> None:
-    first = of_cycle(stack, reports[0]["cycle_id"], "batch_fetched")
-    second = of_cycle(stack, reports[1]["cycle_id"], "batch_fetched")
-    symbols = sum(line["symbols"] for line in first)
+    first = of_cycle(stack, reports[0]["cycle_id"], "batch_reported")
+    second = of_cycle(stack, reports[1]["cycle_id"], "batch_reported")
+    symbols = sum(line["symbols"] - line["skipped"] for line in first)
     assert sum(line["new_candles"] for line in first) == 500 * symbols
     assert sum(line["new_candles"] for line in second) == symbols
 
