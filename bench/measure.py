@@ -9,6 +9,7 @@ import statistics
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -93,7 +94,8 @@ class Meter:
         self._sampler.join()
         used: dict[str, float] = defaultdict(float)
         for process in members(self._pid):
-            used[role_of(process)] += _cpu(process) - self._before.get(process.pid, 0.0)
+            with suppress(psutil.NoSuchProcess):  # what Redis forks to write its file ends any time
+                used[role_of(process)] += _cpu(process) - self._before.get(process.pid, 0.0)
         self.cpu_s = dict(used)
         after = self._counters()
         self.redis = {name: after[name] - self._redis_before[name] for name in after}

@@ -58,6 +58,10 @@ class MarketData(Protocol):
         """The whole universe, by volume; filtering is the engine's."""
         ...
 
+    def time(self) -> MarketTime:
+        """The market's now, and on which clock."""
+        ...
+
     def advance(self, cycle_id: str, candles: int) -> MarketTime:
         """Move a replay clock by whole candles, once per `cycle_id`; a repeat moves nothing."""
         ...

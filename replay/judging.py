@@ -67,10 +67,11 @@ def _may_judge(history: History, symbol: str, asked: Sequence[Asked]) -> tuple[F
         everywhere = np.ones(len(history.nows), dtype=np.bool_)
         return everywhere, everywhere
     is_whole, may_be_refused = history.is_whole(symbol), history.may_be_refused(symbol)
+    window = history.limits.candles
     if_flat, if_held = np.zeros((2, len(ends)), dtype=np.bool_)
     for each in asked:
         able = ends >= each.needs
-        seen = each.strategy.seen(series, each.parameters) if is_whole else None
+        seen = each.strategy.seen(series, each.parameters, window) if is_whole else None
         if seen is None:
             if_flat, if_held = if_flat | able, if_held | able
             continue

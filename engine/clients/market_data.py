@@ -83,6 +83,15 @@ class HttpMarketData:
         ordered = sorted(known.values(), key=lambda one: (-one.volume_24h, one.symbol))
         return SymbolList(as_of=answer.as_of, clock=answer.clock, symbols=tuple(ordered))
 
+    def time(self) -> MarketTime:
+        """The market's now, as a list of one symbol tells it. Raises ServiceError."""
+        asked_at = self._clock.now()
+        answer = self._transport.call(
+            "GET", "/symbols", query={"limit": 1}, answer=MarketTime, idempotent=True
+        )
+        self._require_fresh(answer.as_of, answer.clock, asked_at)
+        return answer
+
     def advance(self, cycle_id: str, candles: int) -> MarketTime:
         """Move a replay clock, once a cycle. Raises ServiceError."""
         asked_at = self._clock.now()

@@ -34,8 +34,9 @@ def run(engine: Engine, cycle_id: str) -> CycleReport:
     if engine.clock.now() < facts.times.deadline_at:
         # Past it the next cycle is near: what is open is left to the watchdog's reconciliation.
         with bounded(engine, facts.times, Stage.FINISH):
-            reconcile.run_if_free(engine)
-            _refresh_account(engine)
+            settled = reconcile.run_if_free(engine)
+            if settled is None or not settled.clean:
+                _refresh_account(engine)
     engine.ledger.cycles.add_step_seconds(cycle_id, Stage.FINISH, watch.seconds())
     facts = _explained(engine, engine.ledger.cycles.facts(cycle_id))
     report = reports.build_report(facts, finished_at=engine.clock.now())

@@ -36,12 +36,8 @@ class Market:
 def read(engine: Engine, cycle_id: str) -> Market:
     """Move a replay clock on, and read the universe; the cached one when nobody answers."""
     try:
+        ended = _move_on(engine, cycle_id)
         listed = engine.market_data.symbols()
-        candles = engine.settings.services.market_data.candles_per_cycle
-        ended = False
-        if listed.clock is MarketClock.REPLAY and candles > 0:
-            ended = engine.market_data.advance(cycle_id, candles).ended
-            listed = engine.market_data.symbols()
     except ServiceError as error:
         return _without_answer(engine, error)
     if listed.symbols:
@@ -51,6 +47,14 @@ def read(engine: Engine, cycle_id: str) -> Market:
     log.info("replay_ended", market_time=listed.as_of.isoformat())
     lacking = (Degradation(service="market_data", reason="replay ended"),)
     return Market(listed.clock, listed.as_of, listed.symbols, may_enter=False, degraded=lacking)
+
+
+def _move_on(engine: Engine, cycle_id: str) -> bool:
+    """Move a replay clock by the cycle's candles; whether the replay has ended."""
+    candles = engine.settings.services.market_data.candles_per_cycle
+    if candles == 0 or engine.market_data.time().clock is MarketClock.LIVE:
+        return False
+    return engine.market_data.advance(cycle_id, candles).ended
 
 
 def _without_answer(engine: Engine, error: ServiceError) -> Market:

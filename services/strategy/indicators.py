@@ -44,6 +44,11 @@ def margin_of(values: Floats) -> Floats:
     return np.maximum.accumulate(np.abs(values)) * RUNNING_SUM_ERROR
 
 
+def span_of(values: Floats) -> Floats:
+    """How far apart the values up to each candle are: what an average of some can be off by."""
+    return np.maximum.accumulate(values) - np.minimum.accumulate(values)
+
+
 def default_stop(candles: Candles, multiple: float) -> float | None:
     """`multiple` ATR(14) below the last close; None where that is no price or cannot be known."""
     stop = float(candles.close[-1]) - multiple * atr(candles)

@@ -65,9 +65,10 @@ class Strategy(Generic[P]):
     when nothing is held. Unless `adds_to_holdings`, a buy of what is held already is dropped; a
     sell of what is not held always is.
 
-    `rows(candles, parameters)` is optional and only makes replays fast: it says of each candle of
-    a whole history whether `judge` may see anything there, as one column or as `Rows`. Where it
-    says no, `judge` gives no such opinion for any window that ends there, whatever is held.
+    `rows(candles, parameters, window)` is optional and only makes replays fast: it says of each
+    candle of a whole history whether `judge` may see anything there, as one column or as `Rows`.
+    Where it says no, `judge` gives no such opinion whatever is held, for the `window` candles that
+    end there, or for all of them where there are fewer.
     """
 
     name: str
@@ -76,17 +77,17 @@ class Strategy(Generic[P]):
     min_candles: Callable[[P], int]
     judge: Callable[[Candles, Holding | None, P], Opinion | None]
     adds_to_holdings: bool = False
-    rows: Callable[[Candles, P], NDArray[np.bool_] | Rows] | None = None
+    rows: Callable[[Candles, P, int], NDArray[np.bool_] | Rows] | None = None
 
     def needs(self, parameters: P) -> int:
         """How many candles it takes: the strategy's own need, and the default stop's."""
         return max(self.min_candles(parameters), ATR_PERIOD + 1)
 
-    def seen(self, candles: Candles, parameters: P) -> Rows | None:
+    def seen(self, candles: Candles, parameters: P, window: int) -> Rows | None:
         """What `rows` says, of buys and of sells; None without it."""
         if self.rows is None:
             return None
-        found = self.rows(candles, parameters)
+        found = self.rows(candles, parameters, window)
         return found if isinstance(found, Rows) else Rows(found, found)
 
     def parse(self, given: dict[str, Any]) -> P:

@@ -92,6 +92,14 @@ class TestMarketData:
         assert [one.symbol for one in found.symbols] == ["BIG/USD", "BTC/USD"]
         assert found.symbols[1].lot_size == Decimal("0.0001")
 
+    def test_the_markets_time_is_asked_for_with_one_symbol(self) -> None:
+        """And found in a list of many: a service need not know the limit."""
+        told = {"as_of": "2020-01-01T00:00:00Z", "clock": "replay", "symbols": [INSTRUMENT] * 3}
+        with FaultyServer(answer(told)) as server:
+            found = market(server).time()
+            assert server.asked[0].path == "/symbols?limit=1"
+        assert (found.as_of.year, found.clock, found.ended) == (2020, "replay", False)
+
     def test_an_empty_list_is_an_answer_and_a_list_of_nonsense_is_not(self) -> None:
         empty = answer({"as_of": AS_OF, "clock": "live", "symbols": []})
         nonsense = answer({"as_of": AS_OF, "clock": "live", "symbols": [{}, 1]})

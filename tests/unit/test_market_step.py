@@ -26,13 +26,19 @@ class ReplayedMarket:
 
     has_ended: bool = False
     is_away: bool = False
+    clock: MarketClock = MarketClock.REPLAY
+    moves: list[tuple[str, int]] = field(default_factory=list)
 
-    def symbols(self) -> SymbolList:
+    def time(self) -> MarketTime:
         if self.is_away:
             raise ServiceUnavailable("market_data", "no answer")
-        return SymbolList(as_of=NOON, clock=MarketClock.REPLAY, symbols=())
+        return MarketTime(as_of=NOON, clock=self.clock)
 
-    def advance(self, _cycle_id: str, _candles: int) -> MarketTime:
+    def symbols(self) -> SymbolList:
+        return SymbolList(as_of=NOON, clock=self.clock, symbols=())
+
+    def advance(self, cycle_id: str, candles: int) -> MarketTime:
+        self.moves.append((cycle_id, candles))
         return MarketTime(as_of=NOON, clock=MarketClock.REPLAY, ended=self.has_ended)
 
     def quotes(self, symbols: Sequence[str]) -> QuoteAnswer:
@@ -99,6 +105,15 @@ def test_a_replay_that_goes_on_may_be_entered_and_lacks_nothing() -> None:
     seen = market.read(engine_of(ReplayedMarket()), "cycle")
     assert seen.may_enter
     assert seen.degraded == ()
+
+
+def test_a_replay_moves_on_by_the_configured_candles_and_a_live_market_is_not_moved() -> None:
+    moves = {}
+    for clock in MarketClock:
+        service = ReplayedMarket(clock=clock)
+        assert market.read(engine_of(service), "cycle").clock is clock
+        moves[clock] = service.moves
+    assert moves == {MarketClock.LIVE: [], MarketClock.REPLAY: [("cycle", 1)]}
 
 
 def test_at_the_end_of_a_replay_nothing_is_entered_and_the_cycle_says_why() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import talib
 
 from engine.domain.candles import Candles
 from engine.domain.model import Action
-from services.strategy.indicators import share
+from services.strategy.indicators import Floats, margin_of, share
 from services.strategy.strategy import (
     Holding,
     Opinion,
     Parameters,
+    Rows,
     Strategy,
     confidence,
     require_at_least,
@@ -57,10 +61,34 @@ def judge(candles: Candles, _holding: Holding | None, parameters: Bollinger) -> 
     )
 
 
+def rows(candles: Candles, parameters: Bollinger, _window: int) -> Rows:
+    """Candles that may close inside the bands, the one before outside: below, and above."""
+    close, period = candles.close, parameters.period
+    away = close - talib.SMA(close, period)
+    reach = parameters.deviations * talib.STDDEV(close, period)
+    margin = margin_of(close) + parameters.deviations * _spread_error(close)
+    buy, sell = np.zeros((2, len(close)), dtype=np.bool_)
+    is_inside = np.abs(away[1:]) <= reach[1:] + margin[1:]
+    buy[1:] = is_inside & (away[:-1] < margin[1:] - reach[:-1])
+    sell[1:] = is_inside & (away[:-1] > reach[:-1] - margin[1:])
+    return Rows(buy, sell)
+
+
+def _spread_error(close: Floats) -> Floats:
+    """How far a standard deviation may be off at each candle.
+
+    TA-Lib takes it from sums of the closes and of their squares that run over the column: each
+    candle rounds them twice, and the root of a difference near 0 is what makes much of it.
+    """
+    roundings = 8 * len(close) * float(np.finfo(np.float64).eps)
+    return np.maximum.accumulate(np.abs(close)) * math.sqrt(roundings)
+
+
 STRATEGY = Strategy(
     name="bollinger",
     version="1",
     parameters=Bollinger,
     min_candles=lambda parameters: parameters.period + 1,
     judge=judge,
+    rows=rows,
 )

@@ -57,7 +57,7 @@ def _lowest(candles: Candles, count: int, ago: int) -> float:
     return float(candles.low[-count - ago : -ago].min())
 
 
-def rows(candles: Candles, parameters: Donchian) -> Rows:
+def rows(candles: Candles, parameters: Donchian, _window: int) -> Rows:
     """Candles that close outside the range before them; a maximum has no error."""
     above, below = np.zeros((2, len(candles)), dtype=np.bool_)
     if len(candles) <= max(parameters.entry, parameters.exit):

@@ -6,11 +6,12 @@ import talib
 
 from engine.domain.candles import Candles
 from engine.domain.model import Action
-from services.strategy.indicators import atr, crossing, share
+from services.strategy.indicators import atr, crossing, margin_of, may_cross, share, span_of
 from services.strategy.strategy import (
     Holding,
     Opinion,
     Parameters,
+    Rows,
     Strategy,
     confidence,
     require_at_least,
@@ -55,6 +56,21 @@ def judge(candles: Candles, _holding: Holding | None, parameters: Macd) -> Opini
     )
 
 
+def rows(candles: Candles, parameters: Macd, window: int) -> Rows:
+    """Candles at which the lines may cross, above and below.
+
+    The averages of a window start anew: each differs from the whole history's by what the closes
+    span at most, of which 1 - 2 / (length + 1) is left after each further candle, and the signal's
+    also by what is left of the differences that it took in.
+    """
+    close = candles.close
+    _, _, histogram = talib.MACD(close, parameters.fast, parameters.slow, parameters.signal)
+    kept = 1 - 2 / (max(parameters.slow, parameters.signal) + 1)
+    after = max(window - parameters.slow, 0)
+    left = 2 * (after + 3) * kept ** max(after + 1 - parameters.signal, 0)
+    return Rows(*may_cross(histogram, span_of(close) * left + margin_of(close)))
+
+
 STRATEGY = Strategy(
     name="macd",
     version="1",
@@ -62,4 +78,5 @@ STRATEGY = Strategy(
     # Exponential averages remember: a further slow period lets the start fade.
     min_candles=lambda parameters: 2 * parameters.slow + parameters.signal + 1,
     judge=judge,
+    rows=rows,
 )

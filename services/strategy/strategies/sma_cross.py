@@ -53,7 +53,7 @@ def judge(candles: Candles, _holding: Holding | None, parameters: SmaCross) -> O
     )
 
 
-def rows(candles: Candles, parameters: SmaCross) -> Rows:
+def rows(candles: Candles, parameters: SmaCross, _window: int) -> Rows:
     """Candles at which the averages may have crossed, above and below."""
     close = candles.close
     gap = talib.SMA(close, parameters.fast) - talib.SMA(close, parameters.slow)

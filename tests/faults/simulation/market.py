@@ -86,6 +86,10 @@ class Market:
         bid = last + away
         return Quote(bid=bid, ask=bid + 2 * CENT, last=last, as_of=self._now())
 
+    def clock(self) -> MarketTime:
+        """The market's now."""
+        return MarketTime(as_of=self.time(), clock=MarketClock.REPLAY)
+
     def symbols(self) -> SymbolList:
         """The universe."""
         instruments = tuple(_instrument(symbol) for symbol in self.names)

@@ -327,6 +327,9 @@ class MarketCalls:
     def __init__(self, gate: Gate, market: Market) -> None:
         self._gate, self._market = gate, market
 
+    def time(self) -> Any:
+        return self._gate.call("market_data", "time", self._market.clock)
+
     def symbols(self) -> Any:
         return self._gate.call("market_data", "symbols", self._market.symbols)
 
