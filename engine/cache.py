@@ -21,6 +21,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
+import redis
 
 from engine.domain.candles import Candles, joined
 from engine.domain.messages import SymbolList
@@ -42,12 +43,6 @@ LONG_LIVES = 3
 _TAIL_FORMAT = b"T2"
 _ABOUT_BYTES = 8
 _NOT_QUIET = bytes(_ABOUT_BYTES)
-# One command for all: a pipeline packs and reads each of its own.
-_WRITE = """
-for number, key in ipairs(KEYS) do
-  redis.call('SET', key, ARGV[2 * number - 1], 'PX', ARGV[2 * number])
-end
-"""
 _NOTHING: Mapping[str, bytes] = MappingProxyType({})
 _TAIL_HEAD = struct.Struct(f"<{len(_TAIL_FORMAT)}s{SIGNATURE_BYTES}sI{_ABOUT_BYTES}sq")
 _SAVED_AT = struct.Struct("<d")
@@ -237,17 +232,11 @@ class RedisCandleCache:
 
     def _set(self, values: Mapping[str, bytes], long: Mapping[str, bytes] = _NOTHING) -> None:
         """Write values, the long ones first and for longer."""
+        lives = [(long, LONG_LIVES * self._ttl_ms), (values, self._ttl_ms)]
         if not values and not long:
             return
-        lives = (LONG_LIVES * self._ttl_ms, self._ttl_ms)
-        given = [
-            part
-            for kind, life_ms in zip((long, values), lives, strict=True)
-            for value in kind.values()
-            for part in (value, str(life_ms))
-        ]
         try:
-            self._link.script(_WRITE, [*long, *values], given)
+            self._link.run(lambda client: _write(client, lives))
         except RedisAway:
             return
 
@@ -269,6 +258,15 @@ class RedisCandleCache:
         if not hmac.compare_digest(signature, self._signature(key, payload)):
             return None
         return payload
+
+
+def _write(client: redis.Redis, lives: Sequence[tuple[Mapping[str, bytes], int]]) -> None:
+    pipeline = client.pipeline(transaction=False)
+    for values, ttl_ms in lives:
+        for key, value in values.items():
+            # Past `set`, which goes through a dozen options that are not meant each time.
+            pipeline.execute_command("SET", key, value, "PX", ttl_ms)  # type: ignore[no-untyped-call]
+    pipeline.execute()
 
 
 def _mark(about: str) -> bytes:

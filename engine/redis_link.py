@@ -62,7 +62,7 @@ class RedisLink:
         self._away_until = float("-inf")
         return result
 
-    def script(self, text: str, keys: Sequence[str], arguments: Sequence[str | bytes]) -> Any:
+    def script(self, text: str, keys: Sequence[str], arguments: Sequence[str]) -> Any:
         """What a Lua script answers, sent as its digest. Raises RedisAway."""
         script = self._scripts.get(text)
         if script is None:
