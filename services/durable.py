@@ -12,6 +12,11 @@ from sqlalchemy import Connection, Engine, MetaData, create_engine, event, text
 from sqlalchemy.pool import QueuePool
 
 IDLE_CONNECTIONS = 16
+PAGE_CACHE_KB = 512  # of each connection: the system's cache holds the file once anyhow
+PRAGMAS = (
+    *("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"),
+    f"cache_size=-{PAGE_CACHE_KB}",
+)
 
 
 class DurableStore:
@@ -69,7 +74,7 @@ def _open(path: Path, busy_timeout_s: float) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in PRAGMAS:
             connection.execute(f"PRAGMA {pragma}").close()
 
     return engine

@@ -114,8 +114,10 @@ class AccountView(Protocol):
         """The market time of the latest planned cycle."""
         ...
 
-    def equity_points(self, since: datetime | None) -> tuple[EquityAt, ...]:
-        """Equity at each cycle from `since` on, ascending."""
+    def equity_points(
+        self, since: datetime | None, each: timedelta | None = None
+    ) -> tuple[EquityAt, ...]:
+        """Equity at cycles from `since` on, ascending: all, or the last of `each` so much time."""
         ...
 
     def fills_since(self, since: datetime | None) -> tuple[Fill, ...]:

@@ -16,6 +16,7 @@ from engine.domain.performance import Performance, Point
 
 MAX_CURVE = 1000
 HOURS = {"h": 1, "d": 24}
+EVERY_CYCLE = timedelta(days=1)
 
 
 class CycleSeconds(Value, frozen=True, kw_only=True):
@@ -47,7 +48,10 @@ def performance(desk: Desk, window: str) -> PerformanceAnswer:
     span = length(window)
     market_now = desk.account.market_now()
     since = None if span is None or market_now is None else market_now - span
-    curve = desk.account.equity_points(since)
+    # Figures are those of the last cycle in each candle; a day's curve shows every cycle.
+    is_short = span is not None and span <= EVERY_CYCLE
+    each = None if is_short else timedelta(seconds=engine.timeframe_s)
+    curve = desk.account.equity_points(since, each)
     points = (Point(point.time, point.equity) for point in curve if point.equity > 0)
     measured = measures.measure(
         measures.last_of_each(measures.curve_of(points), engine.timeframe_s),

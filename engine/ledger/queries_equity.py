@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from sqlalchemy import func, select, text
+from sqlalchemy import BigInteger, func, literal_column, select, text, type_coerce
 
 from engine.domain.account_history import Commitments, EntryLevels, EquityAt
 from engine.domain.model import Fill, Value
+from engine.ledger.column_types import MICROSECOND
 from engine.ledger.fact_rows import entry_rows
 from engine.ledger.ledger import SqlLedger
 from engine.ledger.records import ORDER_COLUMNS, fill_of, load, order_of
@@ -42,18 +43,29 @@ class AccountQueries:
             ).scalar()
         return found
 
-    def equity_points(self, since: datetime | None) -> tuple[EquityAt, ...]:
-        """Equity at each planned cycle from `since` on (market time), ascending.
+    def equity_points(
+        self, since: datetime | None, each: timedelta | None = None
+    ) -> tuple[EquityAt, ...]:
+        """Equity at planned cycles from `since` on (market time), ascending.
 
-        Of more than 20,000 the newest.
+        At every one, or at the last one of `each` so much time since 1970. Of more than 20,000 the
+        newest.
         """
-        chosen = select(cycles.c.market_time, cycles.c.header).where(cycles.c.header.is_not(None))
-        if since is not None:
-            chosen = chosen.where(cycles.c.market_time >= since)
+        time = cycles.c.market_time
+        within = time.is_not(None) if since is None else time >= since
+        numbers = (
+            select(cycles.c.number).where(within).order_by(time.desc(), cycles.c.number.desc())
+        )
+        if each is not None:
+            # Written out: PostgreSQL takes two parameters of one value for two expressions.
+            length = literal_column(str(each // MICROSECOND), BigInteger)
+            span = type_coerce(time, BigInteger) // length
+            newest = select(func.max(cycles.c.number)).where(within)
+            numbers = newest.group_by(span).order_by(span.desc())
+        among = cycles.c.number.in_(numbers.limit(MAX_POINTS))
+        chosen = select(time, cycles.c.header).where(among, cycles.c.header.is_not(None))
         with self._reading() as connection:
-            rows = connection.execute(
-                chosen.order_by(cycles.c.number.desc()).limit(MAX_POINTS)
-            ).all()
+            rows = connection.execute(chosen.order_by(cycles.c.number.desc())).all()
         headers = ((row.market_time, load(row.header, _Header)) for row in reversed(rows))
         return tuple(
             EquityAt(time=time, equity=header.snapshot.equity, cash=header.snapshot.cash)
@@ -63,11 +75,13 @@ class AccountQueries:
 
     def fills_since(self, since: datetime | None) -> tuple[Fill, ...]:
         """Stored fills from `since` on (market time) in order of their seq; the newest 50,000."""
-        chosen = select(fills)
+        chosen = select(fills).limit(MAX_FILLS)
         if since is not None:
-            chosen = chosen.where(fills.c.filled_at >= since)
+            newest = select(fills.c.seq).where(fills.c.filled_at >= since)
+            newest = newest.order_by(fills.c.filled_at.desc(), fills.c.seq.desc())
+            chosen = select(fills).where(fills.c.seq.in_(newest.limit(MAX_FILLS)))
         with self._reading() as connection:
-            rows = connection.execute(chosen.order_by(fills.c.seq.desc()).limit(MAX_FILLS)).all()
+            rows = connection.execute(chosen.order_by(fills.c.seq.desc())).all()
         return tuple(fill_of(row) for row in reversed(rows))
 
     def entry_levels(self) -> dict[str, EntryLevels]:

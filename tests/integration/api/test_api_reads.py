@@ -323,12 +323,12 @@ def test_one_cycle_is_shown_whole(bench: Bench) -> None:
     assert {"outcomes", "decisions", "order_ids"} <= set(shown)
 
 
-def equity_curve(bench: Bench, values: list[str]) -> None:
-    """One cycle an hour of market time, with this equity each."""
+def equity_curve(bench: Bench, values: list[str], every: timedelta = timedelta(hours=1)) -> None:
+    """A cycle each so much market time, with this equity each."""
     for index, value in enumerate(values):
         bench.clock.at += timedelta(seconds=120)
         cycle_id = bench.open_cycle(f"schedule|{index}")
-        bench.plan_cycle(cycle_id, account(equity=value), NOON + timedelta(hours=index))
+        bench.plan_cycle(cycle_id, account(equity=value), NOON + index * every)
         bench.close_cycle(cycle_id)
 
 
@@ -361,6 +361,20 @@ def test_the_window_of_performance_counts_market_time(bench: Bench) -> None:
     shown = bench.get("/performance?window=1h").json
     assert [point["equity"] for point in shown["equity_curve"]] == ["110000", "99000"]
     assert shown["total_return"] == pytest.approx(-0.1)
+
+
+def test_a_long_window_shows_the_last_cycle_of_each_candle_and_a_day_shows_every_one(
+    bench: Bench,
+) -> None:
+    """720 cycles a day of which 24 end a candle: a month of them is read in one go."""
+    values = [str(100000 + 7 * index) for index in range(7)]
+    equity_curve(bench, values, timedelta(minutes=20))  # 12:00, 12:20, 12:40, 13:00, ...
+    long, short = (bench.get(f"/performance?window={name}").json for name in ("all", "24h"))
+    assert [point["equity"] for point in short["equity_curve"]] == values
+    assert [point["equity"] for point in long["equity_curve"]] == [values[2], values[5], values[6]]
+    assert bench.get("/performance?window=25h").json["equity_curve"] == long["equity_curve"]
+    for name in ("total_return", "sharpe", "max_drawdown", "volatility"):
+        assert long[name] == short[name] is not None
 
 
 def test_performance_before_the_first_cycle_is_empty(bench: Bench) -> None:
