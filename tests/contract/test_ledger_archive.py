@@ -17,7 +17,9 @@ from engine.domain.cycle import BatchReport, Stage
 from engine.domain.kept_inputs import EvaluateInputs, Window
 from engine.errors import NotFound
 from engine.ledger.archive_reads import windows_of
-from engine.ledger.ledger import SqlLedger, open_ledger
+from engine.ledger.ledger import FILE_NAME, SqlLedger
+from engine.ledger.migration import migrate
+from engine.ledger.schema import SCHEMA_REVISION
 from engine.ledger.schema_inputs import candle_blocks, candle_series, step_inputs
 from engine.settings import Settings
 from tests.factories import NOW
@@ -77,9 +79,13 @@ def test_blocks_of_an_older_program_are_cut_anew(
             (now, keep(ledger, A=now)["A"])
             for now in (part(series, 0, 500), part(series, 7, 507), part(other, 7, 507))
         ]
+    known = text("update alembic_version set version_num = :known")
     with ledger._connections.write() as connection:
-        connection.execute(text("update alembic_version set version_num = '0008'"))
-    open_ledger(ledger_settings).dispose()
+        connection.execute(known, {"known": "0008"})
+    address = ledger_settings.ledger.url or f"sqlite:///{ledger_settings.data_dir}/{FILE_NAME}"
+    migrate(address, "0009")
+    with ledger._connections.write() as connection:
+        connection.execute(known, {"known": SCHEMA_REVISION})
     for candles, window in windows:
         assert same(ledger.archive.candles("1h", HOUR_S, window), candles)
     assert stored_bytes(ledger) == (507 + 500) * 48

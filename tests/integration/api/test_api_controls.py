@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -292,9 +295,19 @@ def test_resume_to_reducing_raises_from_halted(bench: Bench) -> None:
     assert answer.json["trading_state"] == "REDUCING"
 
 
+def by_another(bench: Bench, path: str, body: dict[str, Any]) -> Callable[[], None]:
+    """A request of somebody else meanwhile: in a thread, as the server would take it."""
+
+    def ask() -> None:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(bench.post, path, body).result()
+
+    return ask
+
+
 def test_a_halt_that_comes_during_a_resume_wins(bench: Bench) -> None:
     bench.post("/halt", {"reason": "first"})
-    bench.reconcile.during = lambda: bench.post("/halt", {"reason": "second"})
+    bench.reconcile.during = by_another(bench, "/halt", {"reason": "second"})
     answer = bench.post("/resume", {"state": "ACTIVE", "reason": "too late"})
     assert answer.status_code == 409
     assert bench.execution.halted
@@ -303,7 +316,7 @@ def test_a_halt_that_comes_during_a_resume_wins(bench: Bench) -> None:
 
 def test_a_halt_between_the_two_halves_of_a_resume_wins(bench: Bench) -> None:
     bench.post("/halt", {"reason": "first"})
-    bench.execution.on_resume = lambda: bench.post("/halt", {"reason": "second"})
+    bench.execution.on_resume = by_another(bench, "/halt", {"reason": "second"})
     answer = bench.post("/resume", {"state": "ACTIVE", "reason": "too late"})
     assert answer.status_code == 409
     assert bench.execution.halted
