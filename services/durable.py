@@ -14,7 +14,9 @@ from sqlalchemy.pool import QueuePool
 IDLE_CONNECTIONS = 16
 PAGE_CACHE_KB = 512  # of each connection: the system's cache holds the file once anyhow
 PRAGMAS = (
-    *("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"),
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
     f"cache_size=-{PAGE_CACHE_KB}",
 )
 
