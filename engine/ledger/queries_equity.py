@@ -48,8 +48,8 @@ class AccountQueries:
     ) -> tuple[EquityAt, ...]:
         """Equity at planned cycles from `since` on (market time), ascending.
 
-        At every one, or at the last one of `each` so much time since 1970. Of more than 20,000 the
-        newest.
+        At every one, or at the last one of `each` so much time since 1970, and at none where that
+        one did not know the account. Of more than 20,000 the newest.
         """
         time = cycles.c.market_time
         within = time.is_not(None) if since is None else time >= since
