@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from flask import Flask
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import create_server
-from waitress.task import ErrorTask, ThreadedTaskDispatcher
+from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 
 from engine.errors import ConfigError
 from web.problems import PROBLEM_TYPE, Problem, encode_problem, phrase
@@ -40,8 +42,56 @@ class _ProblemTask(ErrorTask):  # type: ignore[misc]
         self.write(body)
 
 
+class _Task(WSGITask):  # type: ignore[misc]
+    """Sends the head of an answer together with the first piece of its body."""
+
+    def write(self, data: bytes) -> None:
+        """Write a piece of the body, and the head before the first."""
+        with self.channel.together():
+            super().write(data)
+
+
 class _Channel(HTTPChannel):  # type: ignore[misc]
+    """A connection whose loop leaves it alone while the thread of a request writes to it.
+
+    Waitress has the loop ask for room to write as soon as there is something to send. There is, and
+    the thread that put it there waits for the interpreter's lock to send it: the loop went round
+    some twenty times a request meanwhile, a tenth of what the services cost.
+    """
+
     error_task_class = _ProblemTask
+    task_class = _Task
+    _held: list[bytes] | None = None
+    _is_sending = False
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Send what is written inside in one piece."""
+        self._held = []
+        try:
+            yield
+        finally:
+            held, self._held = self._held, None
+        self.write_soon(b"".join(held))
+
+    def write_soon(self, data: Any) -> int:
+        """Send what the peer takes at once and leave the rest to the loop; how many bytes."""
+        if self._held is not None:
+            self._held.append(data)
+            return len(data)
+        if self.total_outbufs_len:  # the loop has to send first, and this may wait for it
+            return int(super().write_soon(data))
+        self._is_sending = True
+        try:
+            return int(super().write_soon(data))
+        finally:
+            self._is_sending = False
+            if self.total_outbufs_len:
+                self.server.pull_trigger()
+
+    def writable(self) -> bool:
+        """Whether the loop has something to do once the peer takes more."""
+        return not self._is_sending and bool(super().writable())
 
 
 class _Dispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]

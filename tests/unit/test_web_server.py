@@ -14,6 +14,7 @@ from flask import Flask
 from engine.errors import ConfigError
 from tests.integration.stack import wait_for
 from web import KeyRing, RunningServer, create_app, route, serve
+from web.server import _Channel
 
 LIMIT = 1000
 
@@ -168,3 +169,78 @@ def test_more_requests_than_threads_wait_their_turn(caplog: pytest.LogCaptureFix
         release.set()
         assert [first.result().status_code, second.result().status_code] == [200, 200]
     running.close()
+
+
+def serve_body(size: int) -> RunningServer:
+    app = build()
+
+    @route(app, "GET", "/body", summary="So many bytes")
+    def body() -> bytes:
+        return b"7" * size
+
+    return serve(app, "127.0.0.1", 0, 2)
+
+
+def test_an_answer_leaves_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[bytes] = []
+    send = _Channel.send
+
+    def noted(channel: _Channel, data: bytes, **options: bool) -> int:
+        sent.append(data)
+        return int(send(channel, data, **options))
+
+    monkeypatch.setattr(_Channel, "send", noted)
+    running = serve_body(10)
+    try:
+        answer = requests.get(f"{running.url}/body", timeout=5)
+    finally:
+        running.close()
+    assert answer.content == b"7" * 10
+    assert len(sent) == 1
+    assert sent[0].endswith(b"\r\n\r\n7777777777")
+
+
+def test_the_loop_leaves_a_connection_alone_while_its_answer_is_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It went round and round otherwise: there is room to write, and another thread writes."""
+    asked, woken = [], []
+    send, writable = _Channel.send, _Channel.writable
+
+    def slow(channel: _Channel, data: bytes, **options: bool) -> int:
+        before = len(asked)
+        channel.server.pull_trigger()
+        wait_for(lambda: len(asked) > before + 2, 5, "the loop looks at the connection again")
+        return int(send(channel, data, **options))
+
+    def looked(channel: _Channel) -> bool:
+        asked.append(channel)
+        channel.server.pull_trigger()  # and comes back
+        return writable(channel)
+
+    monkeypatch.setattr(_Channel, "send", slow)
+    monkeypatch.setattr(_Channel, "writable", looked)
+    monkeypatch.setattr(_Channel, "handle_write", woken.append)
+    running = serve_body(10)
+    try:
+        assert requests.get(f"{running.url}/body", timeout=5).status_code == 200
+    finally:
+        running.close()
+    assert woken == []
+
+
+def test_a_large_answer_arrives_whole_however_late_it_is_read() -> None:
+    size = 20_000_000
+    running = serve_body(size)
+    try:
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.settimeout(10)
+            connection.connect(("127.0.0.1", running.port))
+            connection.sendall(
+                b"GET /body HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            )
+            answer = b"".join(iter(lambda: connection.recv(1_000_000), b""))
+    finally:
+        running.close()
+    assert answer.endswith(b"\r\n\r\n" + b"7" * size)
