@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, TypeVar, get_origin, get_type_hints
 
 import msgspec
+from msgspec import inspect
 
 from web.problems import FieldError, Problem, unprocessable
 
@@ -21,6 +22,16 @@ _NAMED = re.compile(r"(?:unknown|required) field `(?P<name>.*)`")
 # Far beyond any price or quantity, and small enough that arithmetic on it stays cheap.
 _MAX_EXPONENT = 30
 _MAX_DIGITS = 60
+_CHECKED_BY_DECODER = (
+    inspect.BoolType,
+    inspect.BytesType,
+    inspect.EnumType,
+    inspect.IntType,
+    inspect.LiteralType,
+    inspect.NoneType,
+    inspect.RawType,  # decoded later, by who knows its shape
+    inspect.StrType,
+)
 _hints: Callable[[Any], dict[str, Any]] = functools.cache(get_type_hints)
 
 
@@ -120,7 +131,7 @@ def _scalar_fault(value: object) -> str:
 def _parts(value: object) -> Iterator[tuple[str, object]]:
     match value:
         case msgspec.Struct():
-            yield from ((f".{name}", getattr(value, name)) for name in value.__struct_fields__)
+            yield from ((f".{name}", getattr(value, name)) for name in _doubtful(type(value)))
         case dict():
             yield from ((f".{name}", item) for name, item in value.items())
         # JSON has no infinite numbers and columns of candles are long: they are not walked.
@@ -128,6 +139,27 @@ def _parts(value: object) -> Iterator[tuple[str, object]]:
             return
         case list() | tuple():
             yield from ((f"[{index}]", item) for index, item in enumerate(value))
+
+
+@functools.cache
+def _doubtful(shape: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The fields that can hold what decodes and yet is unsound, such as numbers with fractions."""
+    return tuple(
+        field.name
+        for field in msgspec.structs.fields(shape)
+        if not _is_safe(inspect.type_info(field.type))
+    )
+
+
+def _is_safe(found: inspect.Type) -> bool:
+    match found:
+        case inspect.UnionType(types=parts) | inspect.TupleType(item_types=parts):
+            return all(_is_safe(part) for part in parts)
+        case inspect.ListType(item_type=item) | inspect.VarTupleType(item_type=item):
+            return _is_safe(item)
+        case inspect.DictType(key_type=key, value_type=value):
+            return _is_safe(key) and _is_safe(value)
+    return isinstance(found, _CHECKED_BY_DECODER)
 
 
 def _is_computable(value: Decimal) -> bool:
