@@ -5,7 +5,7 @@ Every method is one transaction and raises LedgerUnavailable when the database d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -21,8 +21,9 @@ from engine.domain.cycle import (
     CycleTimes,
     Stage,
     SymbolFacts,
+    SymbolOutcome,
 )
-from engine.domain.kept_inputs import DecisionSettings, StepInputs, Window
+from engine.domain.kept_inputs import Basis, DecisionSettings, Window
 from engine.domain.ledger_values import (
     Adoption,
     Allocation,
@@ -77,12 +78,11 @@ class CycleLedger(Protocol):
         """Claim a batch. None: reported already, tries used up, or the cycle not RUNNING."""
         ...
 
-    def report(
-        self, report: BatchReport, now: datetime, inputs: Mapping[Stage, StepInputs] = ...
-    ) -> bool:
-        """Store a batch's result and the inputs of its steps: the first wins.
+    def report(self, report: BatchReport, now: datetime, basis: Basis | None = None) -> bool:
+        """Store a batch's result and what it was decided on: the first wins.
 
-        False for a later one, and when the cycle is not RUNNING any more.
+        Of the candles what is not kept yet is. False for a later one, and when the cycle is not
+        RUNNING any more.
         """
         ...
 
@@ -100,6 +100,14 @@ class CycleLedger(Protocol):
 
     def facts(self, cycle_id: str) -> CycleFacts:
         """Everything that a report is made of. Raises NotFound."""
+        ...
+
+    def times(self, cycle_id: str) -> CycleTimes:
+        """The instants that bound the cycle. Raises NotFound."""
+        ...
+
+    def faults(self, cycle_id: str) -> tuple[SymbolOutcome, ...]:
+        """Outcomes of the symbols that were skipped or failed, so far; in order of batches."""
         ...
 
     def closed(self, cycle_id: str) -> CycleReport | None:
@@ -273,12 +281,6 @@ class StateLedger(Protocol):
 
 class CandleArchive(Protocol):
     """Candles that were decided on, each kept once. Raises LedgerUnavailable."""
-
-    def keep(
-        self, timeframe: str, timeframe_s: int, candles: Mapping[str, Candles]
-    ) -> tuple[Window, ...]:
-        """Keep windows of closed candles, of each what is not kept yet; by symbol."""
-        ...
 
     def candles(self, timeframe: str, timeframe_s: int, window: Window) -> Candles:
         """The candles of a kept window, to the bit. Raises NotFound where they are gone."""

@@ -6,7 +6,7 @@ import functools
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from engine.domain.candles import Candles
 from engine.domain.cycle import (
     AllocationFacts,
     Batch,
@@ -27,6 +28,7 @@ from engine.domain.cycle import (
     SymbolOutcome,
     Trigger,
 )
+from engine.domain.kept_inputs import Basis, EvaluateInputs, StepBasis, Window
 from engine.domain.ledger_values import Allocation, OpenedCycle
 from engine.domain.model import (
     FillEvent,
@@ -44,6 +46,7 @@ from engine.domain.model import (
     Verdict,
 )
 from engine.domain.orders import client_order_id, freeze
+from engine.ledger.archive_reads import windows_of
 from engine.ledger.ledger import FILE_NAME, SqlLedger
 from engine.ledger.migration import migrate
 from engine.settings import LedgerSettings, Settings
@@ -57,6 +60,7 @@ from tests.factories import (
     make_times,
 )
 
+HOUR_S = 3600
 LEASE_S = 20.0
 MEMORY_FOLDER = Path("/dev/shm")  # noqa: S108  in memory, where there is one: no test waits for a disk
 
@@ -190,6 +194,11 @@ def fill_event(seq: int, order: Order, quantity: str | None = None, **changed: A
     return FillEvent(**fields | changed)
 
 
+def judged_on(candles: Mapping[str, Candles]) -> Basis:
+    """Hourly candles that a batch was evaluated on."""
+    return Basis("1h", HOUR_S, {Stage.EVALUATE: StepBasis(candles, EvaluateInputs())})
+
+
 class World:
     """Wall time and market time that move together, over one ledger."""
 
@@ -225,7 +234,14 @@ class World:
         }
         return self.ledger.cycles.set_plan(CyclePlan(**fields | changed))
 
-    def report(self, cycle_id: str, batch: int, *intents: OrderIntent, **changed: Any) -> bool:
+    def report(
+        self,
+        cycle_id: str,
+        batch: int,
+        *intents: OrderIntent,
+        basis: Basis | None = None,
+        **changed: Any,
+    ) -> bool:
         symbols = tuple(intent.symbol for intent in intents)
         self.ledger.cycles.claim(ref(cycle_id, batch, *symbols), "worker", self.now)
         fields: dict[str, Any] = {
@@ -239,7 +255,16 @@ class World:
             "candidates": intents,
             "step_seconds": {"fetch": 0.5, "risk": 0.25},
         }
-        return self.ledger.cycles.report(BatchReport(**fields | changed), self.now)
+        return self.ledger.cycles.report(BatchReport(**fields | changed), self.now, basis)
+
+    def keep(self, candles: Mapping[str, Candles]) -> dict[str, Window]:
+        """Decide on these in a cycle of its own; where they are kept. An open one is abandoned."""
+        self.now += timedelta(hours=1)
+        cycle = self.open(f"schedule|{self.now}")
+        self.plan(cycle, tuple(candles))
+        assert self.report(cycle.cycle_id, 0, basis=judged_on(candles))
+        with self.ledger.reading() as connection:
+            return {name: windows_of(connection, cycle.cycle_id, name)[0] for name in candles}
 
     def allocate(
         self, cycle: OpenedCycle, applied_seq: int = 0, now: datetime | None = None

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from engine.domain.candles import Candles
 from engine.domain.cycle import (
     AllocationFacts,
     BatchInput,
     CyclePlan,
     DroppedSignal,
+    Stage,
     SymbolFacts,
 )
 from engine.domain.limits import Limits
@@ -49,7 +53,7 @@ class Window(Value, frozen=True, kw_only=True):
 class EvaluateInputs(Value, frozen=True, kw_only=True):
     """What a batch's signals were made from; `answered` False: nobody judged the candles."""
 
-    windows: tuple[Window, ...]
+    windows: tuple[Window, ...] = ()
     answered: bool = True
 
 
@@ -57,10 +61,35 @@ class RiskInputs(Value, frozen=True, kw_only=True):
     """What a batch's candidates were made from, beside its slice of the plan and its signals."""
 
     facts: tuple[SymbolFacts, ...]
-    windows: tuple[Window, ...]
+    windows: tuple[Window, ...] = ()
 
 
 StepInputs = EvaluateInputs | RiskInputs
+
+
+@dataclass(frozen=True)
+class StepBasis:
+    """What a step decided on: candles by symbol, and its other inputs.
+
+    The windows of `inputs` are known once the candles are kept.
+    """
+
+    candles: Mapping[str, Candles]
+    inputs: StepInputs
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What the steps of a batch decided on. No symbol has other candles in one than in another."""
+
+    timeframe: str
+    timeframe_s: int
+    steps: Mapping[Stage, StepBasis] = field(default_factory=dict)
+
+    @property
+    def candles(self) -> dict[str, Candles]:
+        """Those of all steps."""
+        return {name: each for step in self.steps.values() for name, each in step.candles.items()}
 
 
 class AllocateInputs(Value, frozen=True, kw_only=True):

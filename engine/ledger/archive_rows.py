@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy import BindParameter, Connection, and_, bindparam, select
 
 from engine.domain import candle_rows
-from engine.domain.candle_rows import Digests, Rows
+from engine.domain.candle_rows import Rows
 from engine.domain.candles import Candles
 from engine.domain.cycle import BatchRef, Stage
 from engine.domain.kept_inputs import (
@@ -72,29 +72,6 @@ class ArchiveRows:
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
-
-    def keep(
-        self, timeframe: str, timeframe_s: int, candles: Mapping[str, Candles]
-    ) -> tuple[Window, ...]:
-        """Keep windows of closed candles, of each what is not kept yet; by symbol."""
-        windows = {symbol: candle_rows.rows_of(candles[symbol]) for symbol in sorted(candles)}
-        if not windows:
-            return ()
-        digests = {symbol: candle_rows.digests(rows) for symbol, rows in windows.items()}
-        with self._connections.write(durable=False) as connection:
-            growth = _Growth(connection, timeframe, timeframe_s, digests)
-            editions = growth.take(windows)
-        return tuple(
-            Window(
-                symbol=symbol,
-                edition=editions[symbol],
-                first=int(rows["time"][0]),
-                last=int(rows["time"][-1]),
-                count=len(rows),
-                digest=digests[symbol].whole,
-            )
-            for symbol, rows in windows.items()
-        )
 
     def candles(self, timeframe: str, timeframe_s: int, window: Window) -> Candles:
         """The candles of a kept window, to the bit. Raises NotFound where they are gone."""
@@ -176,30 +153,45 @@ def _span(
     return candle_rows.between(candle_rows.unpacked(map(bytes, blocks)), first, last)
 
 
-class _Growth:
-    """What is new of windows, written under the lock of their series."""
+class Growth:
+    """Windows of closed candles, of which the ledger keeps what it has not yet.
 
-    def __init__(
-        self,
-        connection: Connection,
-        timeframe: str,
-        timeframe_s: int,
-        digests: Mapping[str, Digests],
-    ) -> None:
-        self._connection = connection
+    Made before the transaction that keeps them: to digest them takes as long as to write them.
+    """
+
+    def __init__(self, timeframe: str, timeframe_s: int, candles: Mapping[str, Candles]) -> None:
         self._timeframe = timeframe
         self._timeframe_s = timeframe_s
-        self._digests = digests
+        self._windows = {symbol: candle_rows.rows_of(candles[symbol]) for symbol in sorted(candles)}
+        self._digests = {
+            symbol: candle_rows.digests(rows) for symbol, rows in self._windows.items()
+        }
         self._blocks: list[dict[str, Any]] = []
         self._series: list[dict[str, Any]] = []
 
-    def take(self, windows: Mapping[str, Rows]) -> dict[str, int]:
-        """Write what is not kept yet; the edition that each window is kept in, by symbol."""
-        asked = {"timeframe": self._timeframe, "names": list(windows)}
-        known = {row.symbol: row for row in self._connection.execute(LOCKED_SERIES, asked)}
+    def keep(self, connection: Connection) -> dict[str, Window]:
+        """Write what is not kept yet, under the lock of the series; where each window is."""
+        if not self._windows:
+            return {}
+        editions = self._take(connection)
+        return {
+            symbol: Window(
+                symbol=symbol,
+                edition=editions[symbol],
+                first=int(rows["time"][0]),
+                last=int(rows["time"][-1]),
+                count=len(rows),
+                digest=self._digests[symbol].whole,
+            )
+            for symbol, rows in self._windows.items()
+        }
+
+    def _take(self, connection: Connection) -> dict[str, int]:
+        asked = {"timeframe": self._timeframe, "names": list(self._windows)}
+        known = {row.symbol: row for row in connection.execute(LOCKED_SERIES, asked)}
         editions = {symbol: int(row.edition) for symbol, row in known.items()}
         others: dict[str, Rows] = {}
-        for symbol, rows in windows.items():
+        for symbol, rows in self._windows.items():
             before = known.get(symbol)
             if before is not None and before.digest == self._digests[symbol].whole:
                 continue
@@ -208,12 +200,12 @@ class _Growth:
                 others[symbol] = rows
             else:
                 self._add(symbol, editions[symbol], rows, [block])
-        editions |= dict(self._compared(others, editions))
+        editions |= dict(self._compared(connection, others, editions))
         # The newest blocks lie side by side then: those are written again at the next candle.
         self._blocks.sort(key=itemgetter("block"))
         keys = ("symbol", "timeframe", "edition", "block")
-        upsert_all(self._connection, candle_blocks, self._blocks, *keys)
-        upsert_all(self._connection, candle_series, self._series, "symbol", "timeframe")
+        upsert_all(connection, candle_blocks, self._blocks, *keys)
+        upsert_all(connection, candle_series, self._series, "symbol", "timeframe")
         return editions
 
     def _next(self, before: AnyRow | None, symbol: str, rows: Rows) -> tuple[int, Rows] | None:
@@ -225,10 +217,10 @@ class _Growth:
         return candle_rows.newest_block(rows, self._timeframe_s)
 
     def _compared(
-        self, windows: Mapping[str, Rows], editions: Mapping[str, int]
+        self, connection: Connection, windows: Mapping[str, Rows], editions: Mapping[str, int]
     ) -> Iterator[tuple[str, int]]:
         """Row by row with what is kept; a past that differs begins a new edition."""
-        kept = self._kept(windows) if windows else {}
+        kept = self._kept(connection, windows) if windows else {}
         for symbol, rows in windows.items():
             edition, before = editions.get(symbol, 0), kept.get(symbol, rows[:0])
             if not candle_rows.extends(rows, before):
@@ -251,12 +243,12 @@ class _Growth:
             {**key, **newest, "digest": marks.whole, "tail_digest": marks.but_oldest}
         )
 
-    def _kept(self, windows: Mapping[str, Rows]) -> dict[str, Rows]:
+    def _kept(self, connection: Connection, windows: Mapping[str, Rows]) -> dict[str, Rows]:
         """Of each symbol's newest edition the blocks from the windows' first one on."""
         first = min(int(rows["time"][0]) for rows in windows.values())
         begin = candle_rows.block_number(first, self._timeframe_s)
         asked = {"timeframe": self._timeframe, "names": list(windows), "begin": begin}
         blocks: dict[str, list[bytes]] = {}
-        for row in self._connection.execute(KEPT_BLOCKS, asked):
+        for row in connection.execute(KEPT_BLOCKS, asked):
             blocks.setdefault(row.symbol, []).append(bytes(row.data))
         return {symbol: candle_rows.unpacked(parts) for symbol, parts in blocks.items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -19,10 +18,10 @@ from engine.domain.cycle import (
     Stage,
     SymbolOutcome,
 )
-from engine.domain.kept_inputs import StepInputs
+from engine.domain.kept_inputs import Basis, StepBasis, StepInputs, Window
 from engine.domain.model import Instrument, OrderIntent, Position, RiskDecision, Value
 from engine.failpoints import bug
-from engine.ledger.archive_rows import save_inputs
+from engine.ledger.archive_rows import Growth, save_inputs
 from engine.ledger.column_types import AnyRow
 from engine.ledger.connections import Connections
 from engine.ledger.records import change, dump, insert_all, load, texts
@@ -51,7 +50,7 @@ OPEN_BATCH = (
     )
     .with_for_update(of=batches)
 )
-NO_INPUTS: Mapping[Stage, StepInputs] = MappingProxyType({})
+NOTHING = Basis("", 0)
 SAME_BATCH = (batches.c.cycle_id == candidates.c.cycle_id) & (batches.c.batch == candidates.c.batch)
 CANDIDATES = (
     select(candidates.c.payload)
@@ -178,15 +177,11 @@ class BatchRows:
             change(connection, batches, _this(ref), claimed)
             return _input(row)
 
-    def report(
-        self,
-        report: BatchReport,
-        now: datetime,
-        inputs: Mapping[Stage, StepInputs] = NO_INPUTS,
-    ) -> bool:
-        """Store a batch's result and the inputs of its steps: the first wins.
+    def report(self, report: BatchReport, now: datetime, basis: Basis | None = None) -> bool:
+        """Store a batch's result and what it was decided on: the first wins.
 
-        False for a later one, and when the cycle is not RUNNING any more.
+        Of the candles what is not kept yet is. False for a later one, and when the cycle is not
+        RUNNING any more.
         """
         ref = BatchRef(cycle_id=report.cycle_id, batch=report.batch, symbols=())
         values = {
@@ -195,12 +190,14 @@ class BatchRows:
             "degraded": dump(report.degraded),
             "step_seconds": dump(report.step_seconds),
         }
+        decided_on = NOTHING if basis is None else basis
+        growth = Growth(decided_on.timeframe, decided_on.timeframe_s, decided_on.candles)
         with self._connections.write(durable=False) as connection:
             if _open_batch(connection, ref) is None:
                 return False
             change(connection, batches, _this(ref), values)
             _insert_results(connection, report)
-            save_inputs(connection, ref, inputs)
+            save_inputs(connection, ref, _placed(decided_on.steps, growth.keep(connection)))
             return True
 
     def candidates(self, cycle_id: str) -> tuple[OrderIntent, ...]:
@@ -244,6 +241,18 @@ def _input(row: AnyRow) -> BatchInput:
         instruments=part.instruments,
         snapshot=snapshot,
     )
+
+
+def _placed(
+    steps: Mapping[Stage, StepBasis], windows: Mapping[str, Window]
+) -> dict[Stage, StepInputs]:
+    """The steps' inputs, with where their candles are kept."""
+    return {
+        stage: msgspec.structs.replace(
+            step.inputs, windows=tuple(windows[symbol] for symbol in sorted(step.candles))
+        )
+        for stage, step in steps.items()
+    }
 
 
 def _insert_results(connection: Connection, report: BatchReport) -> None:

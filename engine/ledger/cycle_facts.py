@@ -5,9 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, bindparam, func, select
+import msgspec
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Executable,
+    Text,
+    bindparam,
+    func,
+    select,
+    type_coerce,
+)
 
-from engine.domain.cycle import CyclePlan, CycleReport, CycleTimes, Degradation, SymbolOutcome
+from engine.domain.cycle import (
+    CyclePlan,
+    CycleReport,
+    CycleTimes,
+    Degradation,
+    OutcomeStatus,
+    SymbolOutcome,
+)
 from engine.domain.ledger_values import CycleFacts
 from engine.domain.model import RiskDecision
 from engine.errors import NotFound
@@ -27,11 +44,20 @@ BATCHES = (
     .order_by(batches.c.batch)
 )
 STEPS = select(cycle_steps.c.step, cycle_steps.c.seconds).where(cycle_steps.c.cycle_id == CYCLE_ID)
+# A cycle has as many as symbols: their texts become values all at once, not column by column.
 OUTCOMES = (
-    select(*(outcomes.c[name] for name in SymbolOutcome.__struct_fields__))
+    select(
+        outcomes.c.symbol,
+        outcomes.c.batch,
+        type_coerce(outcomes.c.stage, Text).label("stage"),
+        type_coerce(outcomes.c.status, Text).label("status"),
+        outcomes.c.reason,
+    )
     .where(outcomes.c.cycle_id == CYCLE_ID)
     .order_by(outcomes.c.batch, outcomes.c.number)
 )
+NOT_OK = tuple(status for status in OutcomeStatus if status is not OutcomeStatus.OK)
+FAULTS = OUTCOMES.where(outcomes.c.status.in_(NOT_OK))
 DECISIONS = (
     select(decisions.c.payload)
     .where(decisions.c.cycle_id == CYCLE_ID)
@@ -145,11 +171,14 @@ def failures(row: AnyRow, found: list[AnyRow]) -> dict[int, str]:
     return reasons
 
 
-def outcomes_of(connection: Connection, cycle_id: str) -> tuple[SymbolOutcome, ...]:
-    """Outcomes of a cycle, in order of batches."""
-    found = connection.execute(OUTCOMES, {"cycle_id": cycle_id})
+def outcomes_of(
+    connection: Connection, cycle_id: str, statement: Executable = OUTCOMES
+) -> tuple[SymbolOutcome, ...]:
+    """Outcomes of a cycle, in order of batches: all of them, or those of FAULTS."""
+    found = connection.execute(statement, {"cycle_id": cycle_id})
     names = SymbolOutcome.__struct_fields__
-    return tuple(SymbolOutcome(**dict(zip(names, row, strict=True))) for row in found)
+    rows = [dict(zip(names, row, strict=True)) for row in found]
+    return msgspec.convert(rows, tuple[SymbolOutcome, ...])
 
 
 def decisions_of(connection: Connection, cycle_id: str) -> tuple[RiskDecision, ...]:

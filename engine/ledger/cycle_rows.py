@@ -19,6 +19,7 @@ from engine.domain.cycle import (
     CycleStatus,
     CycleTimes,
     Stage,
+    SymbolOutcome,
 )
 from engine.domain.ledger_values import BatchState, CycleFacts, OpenCycle, OpenedCycle
 from engine.errors import Refused
@@ -33,10 +34,12 @@ from engine.ledger.batch_rows import (
 from engine.ledger.column_types import AnyRow, by_no_index
 from engine.ledger.cycle_facts import (
     CYCLE_ROW,
+    FAULTS,
     batch_rows,
     cycle_facts,
     cycle_row,
     cycle_times_of,
+    outcomes_of,
     report_so_far,
 )
 from engine.ledger.live_report import live_report
@@ -150,6 +153,16 @@ class CycleRows(BatchRows):
         """Everything that a report is made of. Raises NotFound."""
         with self._connections.read() as connection:
             return cycle_facts(connection, cycle_id)
+
+    def times(self, cycle_id: str) -> CycleTimes:
+        """The instants that bound the cycle. Raises NotFound."""
+        with self._connections.read() as connection:
+            return cycle_times_of(cycle_row(connection, cycle_id))
+
+    def faults(self, cycle_id: str) -> tuple[SymbolOutcome, ...]:
+        """Outcomes of the symbols that were skipped or failed, so far; in order of batches."""
+        with self._connections.read() as connection:
+            return outcomes_of(connection, cycle_id, FAULTS)
 
     def closed(self, cycle_id: str) -> CycleReport | None:
         """The report of a closed cycle, None while it is open. Raises NotFound."""

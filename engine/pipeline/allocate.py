@@ -101,8 +101,8 @@ def _is_market_bad(engine: Engine, plan: CyclePlan, candidates: tuple[OrderInten
     """Whether so many symbols had unusable candles that the rest is not trusted for entries."""
     if not candidates:
         return False
-    outcomes = engine.ledger.cycles.facts(plan.cycle_id).outcomes
-    found = degraded.distrust(plan.batches, outcomes, engine.limits.quality)
+    faults = engine.ledger.cycles.faults(plan.cycle_id)
+    found = degraded.distrust(plan.batches, faults, engine.limits.quality)
     if found is None:
         return False
     degraded_state.distrust_market(engine, found)

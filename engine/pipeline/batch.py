@@ -17,6 +17,7 @@ from engine.domain.cycle import (
     Stage,
     SymbolOutcome,
 )
+from engine.domain.kept_inputs import Basis
 from engine.pipeline import evaluate, fetch, risk
 from engine.pipeline.steps import BatchWork
 from engine.ports import Engine
@@ -53,7 +54,9 @@ def run(engine: Engine, ref: BatchRef, around: Around = _nothing_around) -> bool
         with around(step):
             work = take(engine, given, work)
     report = report_of(given.ref, work)
-    is_first = engine.ledger.cycles.report(report, engine.clock.now(), work.inputs)
+    mine = engine.settings.trading_engine
+    basis = Basis(mine.default_timeframe, mine.timeframe_s, work.basis)
+    is_first = engine.ledger.cycles.report(report, engine.clock.now(), basis)
     if is_first:
         _tell(report, work)
     else:

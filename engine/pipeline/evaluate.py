@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from engine.domain.candles import Candles
 from engine.domain.cycle import BatchInput, Degradation, Stage
-from engine.domain.kept_inputs import DecisionSettings, EvaluateInputs, Window
+from engine.domain.kept_inputs import DecisionSettings, EvaluateInputs, StepBasis
 from engine.domain.messages import EvaluateAnswer
 from engine.domain.model import Action, Signal
 from engine.domain.signals import NOT_NEWEST, FilteredSignals, filter_signals
@@ -15,7 +15,6 @@ from engine.pipeline.steps import (
     BatchWork,
     Stopwatch,
     bounded,
-    kept,
     positions_of,
     skipped,
 )
@@ -30,13 +29,12 @@ def run(engine: Engine, given: BatchInput, work: BatchWork) -> BatchWork:
     watch = Stopwatch()
     if not work.symbols:
         return work
-    windows = kept(engine, work.candles)
     try:
         with bounded(engine, given.times, Stage.EVALUATE):
             answer = _ask(engine, given, work.candles)
     except ServiceError as error:
         _cache(engine, work)
-        return _unanswered(given, work, windows, error, watch)
+        return _unanswered(given, work, error, watch)
     _cache(engine, work, _quiet(engine, given, work, answer))
     found = filtered(engine.decided, given, answer.signals, work.candles)
     for dropped in found.dropped:
@@ -48,26 +46,24 @@ def run(engine: Engine, given: BatchInput, work: BatchWork) -> BatchWork:
         degraded=work.degraded + _outdated(found),
         kept=found.kept,
         dropped=found.dropped,
-        inputs={**work.inputs, Stage.EVALUATE: EvaluateInputs(windows=windows)},
+        basis={Stage.EVALUATE: StepBasis(work.candles, EvaluateInputs())},
     )
 
 
 def _unanswered(
     given: BatchInput,
     work: BatchWork,
-    windows: tuple[Window, ...],
     error: ServiceError,
     watch: Stopwatch,
 ) -> BatchWork:
     """Without signals the batch goes on: protective exits need none."""
     reasons = dict.fromkeys(work.symbols, f"no signals: {error}")
-    inputs = EvaluateInputs(windows=windows, answered=False)
     work = work.after(
         Stage.EVALUATE,
         watch,
         outcomes=work.outcomes + skipped(given.ref.batch, Stage.EVALUATE, reasons),
         degraded=(*work.degraded, Degradation(service=error.service, reason=error.detail)),
-        inputs={**work.inputs, Stage.EVALUATE: inputs},
+        basis={Stage.EVALUATE: StepBasis(work.candles, EvaluateInputs(answered=False))},
     )
     seconds = work.seconds[Stage.EVALUATE.value]
     log.warning("batch_not_evaluated", reason=str(error), seconds=seconds)

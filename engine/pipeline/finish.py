@@ -28,12 +28,13 @@ def run(engine: Engine, cycle_id: str) -> CycleReport:
     Leaves reconciliation to whoever is at it already.
     """
     watch = Stopwatch()
-    facts = engine.ledger.cycles.facts(cycle_id)
-    if facts.report.finished_at is not None:
-        return facts.report
-    if engine.clock.now() < facts.times.deadline_at:
+    closed = engine.ledger.cycles.closed(cycle_id)
+    if closed is not None:
+        return closed
+    times = engine.ledger.cycles.times(cycle_id)
+    if engine.clock.now() < times.deadline_at:
         # Past it the next cycle is near: what is open is left to the watchdog's reconciliation.
-        with bounded(engine, facts.times, Stage.FINISH):
+        with bounded(engine, times, Stage.FINISH):
             settled = reconcile.run_if_free(engine)
             if settled is None or not settled.clean:
                 _refresh_account(engine)

@@ -6,10 +6,10 @@ from engine.domain import candidates
 from engine.domain.candidates import Desk, Gathered
 from engine.domain.candles import Candles
 from engine.domain.cycle import BatchInput, DroppedSignal, Stage, SymbolFacts
-from engine.domain.kept_inputs import RiskInputs, Window
+from engine.domain.kept_inputs import RiskInputs, StepBasis
 from engine.domain.limits import Limits
 from engine.domain.model import Signal
-from engine.pipeline.steps import BatchWork, Stopwatch, kept
+from engine.pipeline.steps import BatchWork, Stopwatch
 from engine.ports import Engine
 
 
@@ -19,7 +19,7 @@ def run(engine: Engine, given: BatchInput, work: BatchWork) -> BatchWork:
     symbols = _concerned(given, work)
     facts = engine.ledger.orders.symbol_facts(symbols, given.market_time) if symbols else {}
     candles = _candles(engine, work, symbols)
-    inputs = RiskInputs(facts=tuple(facts.values()), windows=_windows(engine, work, candles))
+    basis = StepBasis(candles, RiskInputs(facts=tuple(facts.values())))
     found = candidates.gather(desk_of(given, facts, candles, engine.limits), work.kept)
     left, dropped = signals_of(found, work.kept, work.dropped)
     return work.after(
@@ -29,7 +29,7 @@ def run(engine: Engine, given: BatchInput, work: BatchWork) -> BatchWork:
         dropped=dropped,
         candidates=tuple(found.candidates),
         denied=tuple(found.denied),
-        inputs={**work.inputs, Stage.RISK: inputs},
+        basis={**work.basis, Stage.RISK: basis},
     )
 
 
@@ -47,13 +47,6 @@ def _candles(engine: Engine, work: BatchWork, symbols: list[str]) -> dict[str, C
         return known
     timeframe = engine.settings.trading_engine.default_timeframe
     return {**known, **engine.cache.load(missing, timeframe)}
-
-
-def _windows(engine: Engine, work: BatchWork, candles: dict[str, Candles]) -> tuple[Window, ...]:
-    """Where the candles are kept: those that were evaluated are already."""
-    known = {each.symbol: each for step in work.inputs.values() for each in step.windows}
-    others = {symbol: series for symbol, series in candles.items() if symbol not in known}
-    return (*(known[symbol] for symbol in candles if symbol in known), *kept(engine, others))
 
 
 def desk_of(

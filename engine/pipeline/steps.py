@@ -19,7 +19,7 @@ from engine.domain.cycle import (
     Stage,
     SymbolOutcome,
 )
-from engine.domain.kept_inputs import StepInputs, Window
+from engine.domain.kept_inputs import StepBasis
 from engine.domain.model import OrderIntent, Position, RiskDecision, Signal
 from engine.domain.timing import calls_until
 from engine.ports import Engine
@@ -41,8 +41,8 @@ class BatchWork:
     """What the steps of a batch hand on in memory; each gives a fuller one.
 
     `symbols` are still to be decided on, `candles` the good ones, `changed` those of them that the
-    cache does not have like this, `new_candles` how many candles came; `inputs` is what a step's
-    results follow from, kept with the report so that they can be found again.
+    cache does not have like this, `new_candles` how many candles came; `basis` is what each step's
+    results follow from, kept with the report so that they can be decided again.
     """
 
     symbols: tuple[str, ...]
@@ -55,7 +55,7 @@ class BatchWork:
     dropped: tuple[DroppedSignal, ...] = ()
     candidates: tuple[OrderIntent, ...] = ()
     denied: tuple[RiskDecision, ...] = ()
-    inputs: dict[Stage, StepInputs] = field(default_factory=dict)
+    basis: dict[Stage, StepBasis] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
     def after(self, step: Stage, watch: Stopwatch, **changes: Any) -> BatchWork:
@@ -69,12 +69,6 @@ def bounded(engine: Engine, times: CycleTimes, step: Stage) -> Iterator[None]:
     left_s = (calls_until(times, step) - engine.clock.now()).total_seconds()
     with calls_within(left_s):
         yield
-
-
-def kept(engine: Engine, candles: dict[str, Candles]) -> tuple[Window, ...]:
-    """Where the ledger keeps these candles, so that what they lead to can be decided again."""
-    mine = engine.settings.trading_engine
-    return engine.ledger.archive.keep(mine.default_timeframe, mine.timeframe_s, candles)
 
 
 def positions_of(given: BatchInput) -> dict[str, Position]:

@@ -21,7 +21,7 @@ from engine.settings import Settings
 from engine.vitals import ServiceCheck
 from tests.control_fakes import Bench, FakeVitals, account, make_bench, worker
 from tests.factories import make_candles, make_signal
-from tests.ledger_world import World, entry, fill_event, order_event, verdict
+from tests.ledger_world import World, entry, fill_event, judged_on, order_event, verdict
 from web import KeyRing, RunningServer, serve
 
 CYCLES = 1000
@@ -109,7 +109,8 @@ def fill(made: Shown) -> None:
     world = World(bench.ledger, now - INTERVAL)
     seen = _last_candle(world.now)
     cycle = world.open()
-    world.plan(cycle, ("BTC/USD", "ETH/USD", "SOL/USD"))
+    symbols = ("BTC/USD", "ETH/USD", "SOL/USD")
+    world.plan(cycle, symbols)
     refused = [
         msgspec.structs.replace(
             verdict(entry(symbol, candle_time=seen), Verdict.DENIED),
@@ -124,7 +125,9 @@ def fill(made: Shown) -> None:
     made.denied = [each.binding_rule for each in refused]
     wish = entry(candle_time=seen, reason="SMA(20) crossed above SMA(50)", stop_price=Decimal(95))
     signals: tuple[Signal, ...] = (make_signal("BTC/USD", reason=wish.reason),)
-    world.report(cycle.cycle_id, 0, wish, denied=tuple(refused), signals_kept=signals)
+    series = make_candles([100 + index % 17 for index in range(120)], end=seen)
+    basis = judged_on(dict.fromkeys(symbols, series))
+    world.report(cycle.cycle_id, 0, wish, denied=tuple(refused), signals_kept=signals, basis=basis)
     (order,) = world.allocate(cycle)
     world.send(order)
     filled = order_event(world.next_seq(), order, OrderStatus.FILLED, str(order.quantity))
@@ -135,9 +138,6 @@ def fill(made: Shown) -> None:
         report, status=CycleStatus.COMPLETED, finished_at=now, duration_s=61.4
     )
     bench.ledger.cycles.close(closed)
-    series = make_candles([100 + index % 17 for index in range(120)], end=seen)
-    symbols = ("BTC/USD", "ETH/USD", "SOL/USD")
-    bench.ledger.archive.keep("1h", 3600, dict.fromkeys(symbols, series))
     _multiply(bench, now)
     hold(bench, POSITIONS)
 

@@ -213,6 +213,26 @@ def test_facts_name_batches_that_nobody_claimed_or_finished(world: World) -> Non
         world.ledger.cycles.facts("nothing")
 
 
+def test_faults_are_the_outcomes_that_are_not_ok(world: World) -> None:
+    cycle = world.open()
+    assert world.ledger.cycles.times(cycle.cycle_id) == cycle.times
+    world.plan(cycle, ("BTC/USD", "ETH/USD"), ("XRP/USD",))
+    found = tuple(
+        SymbolOutcome(symbol=symbol, batch=batch, stage=Stage.FETCH, status=status, reason=reason)
+        for symbol, batch, status, reason in (
+            ("BTC/USD", 0, OutcomeStatus.OK, ""),
+            ("ETH/USD", 0, OutcomeStatus.SKIPPED, "stale: 2 candles"),
+            ("XRP/USD", 1, OutcomeStatus.FAILED, "no answer"),
+        )
+    )
+    world.report(cycle.cycle_id, 1, outcomes=found[2:])
+    world.report(cycle.cycle_id, 0, outcomes=found[:2])
+    assert world.ledger.cycles.faults(cycle.cycle_id) == found[1:]
+    assert world.ledger.cycles.facts(cycle.cycle_id).outcomes == found
+    with pytest.raises(NotFound):
+        world.ledger.cycles.times("nothing")
+
+
 def test_a_cycle_is_closed_once_with_its_report(world: World) -> None:
     cycle = world.open()
     world.plan(cycle, ("BTC/USD",))

@@ -239,7 +239,7 @@ def test_the_candles_of_an_order_end_with_the_one_it_was_decided_on(
     assert (shown["source"], shown["timeframe_s"]) == ("cache", 3600)
     object.__setattr__(made.desk.engine, "cache", cast("Any", Cached(series.tail(5))))
     assert made.get(path).status_code == 404
-    made.ledger.archive.keep("1h", 3600, {"BTC/USD": series})
+    world.keep({"BTC/USD": series})
     kept = made.get(path).json
     assert kept["source"] == "ledger"
     assert kept["candles"] == shown["candles"]
