@@ -6,7 +6,9 @@ from celery import Celery
 from celery.app.defaults import SETTING_KEYS
 
 import celeryconfig
+from tasks import broker_transport
 
+broker_transport.use_it()
 settings = celeryconfig.settings
 app = Celery("trading_engine")
 # Celery's and RedBeat's names alone: a worker tells its configuration to who asks, Flower for one,

