@@ -27,7 +27,7 @@ DEFAULT_SLOWDOWN_S = 1.0
 
 @dataclass
 class RawAnswer:
-    """An answer as it arrived; header names in lower case, the body complete and within its cap."""
+    """An answer as it arrived; headers are found in lower case, the body is within its cap."""
 
     status: int
     headers: Mapping[str, str]

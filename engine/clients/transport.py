@@ -266,13 +266,15 @@ class Transport:
         if not request.idempotent:
             failpoints.reach("B4")
         try:
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            return RawAnswer(response.status, headers, self._body(response))
+            return RawAnswer(response.status, response.headers, self._body(response))
         finally:
             response.close()  # a connection whose answer was read to its end is free already
 
     def _body(self, response: urllib3.BaseHTTPResponse) -> bytes:
         limit = self.settings.max_answer_bytes
+        length = response.length_remaining
+        if length is not None and length <= limit:
+            return response.read()
         body = bytearray()
         while chunk := response.read(CHUNK_BYTES):
             body += chunk
