@@ -27,6 +27,7 @@ from engine.domain.candles import Candles, joined
 from engine.domain.messages import SymbolList
 from engine.domain.model import Quote
 from engine.domain.packed_candles import packed, unpacked
+from engine.ports import SeriesEnd
 from engine.redis_link import RedisAway, RedisLink
 
 T = TypeVar("T")
@@ -100,7 +101,7 @@ class RedisCandleCache:
         self._ttl_ms = max(int(ttl_s * 1000), 1)
         self._wall = wall
         self._bases: dict[str, _Base] = {}  # of what was loaded last: it is saved next
-        # Read for the quiet ones, of which some are loaded next; an old one costs a fetch.
+        # Read for where series end, which are loaded next; an old one costs a fetch.
         self._tails: dict[str, _Tail | None] = {}
 
     def load(self, symbols: Sequence[str], timeframe: str) -> dict[str, Candles]:
@@ -164,18 +165,18 @@ class RedisCandleCache:
             return base
         return _extended(base, behind)
 
-    def load_quiet(self, symbols: Sequence[str], timeframe: str, about: str) -> dict[str, int]:
-        """Newest candle (open time, ms) of the symbols that were kept as quiet `about` the same."""
+    def load_ends(self, symbols: Sequence[str], timeframe: str, about: str) -> dict[str, SeriesEnd]:
+        """Where cached series end, by their short values, and which are quiet `about` the same."""
         mark = _mark(about)
         keys = [self._candle_key(symbol, timeframe) for symbol in symbols]
         values = self._get([_tail_key(key) for key in keys])
         read = zip(keys, values, strict=False)
         self._tails = {key: self._tail(key, value) for key, value in read}
-        found: dict[str, int] = {}
+        found: dict[str, SeriesEnd] = {}
         for symbol, key in zip(symbols, keys, strict=True):
             tail = self._tails.get(key)
-            if tail is not None and tail.about == mark:
-                found[symbol] = tail.newest
+            if tail is not None:
+                found[symbol] = SeriesEnd(tail.newest, tail.about == mark)
         return found
 
     def _tail(self, key: str, value: bytes | None) -> _Tail | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from engine.config_source import config_hash
 from engine.domain.candles import Candles
@@ -164,6 +164,13 @@ class Monitoring(Protocol):
         ...
 
 
+class SeriesEnd(NamedTuple):
+    """The newest candle (open time, ms) of a cached series, and whether all are silent about it."""
+
+    newest: int
+    is_quiet: bool
+
+
 class CandleCache(Protocol):
     """What is read often and may be lost at any moment. Never raises: a failure is a miss."""
 
@@ -181,8 +188,12 @@ class CandleCache(Protocol):
         """Keep candles, and of the `quiet` ones that nobody has anything to say `about` them."""
         ...
 
-    def load_quiet(self, symbols: Sequence[str], timeframe: str, about: str) -> dict[str, int]:
-        """Newest candle (open time, ms) of the symbols that were kept as quiet `about` the same."""
+    def load_ends(self, symbols: Sequence[str], timeframe: str, about: str) -> dict[str, SeriesEnd]:
+        """Where cached series end, and which were kept as quiet `about` the same.
+
+        Cheaper than the series. What it does not tell of may have a series; one that it tells of
+        may be gone or go on.
+        """
         ...
 
     def load_quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:

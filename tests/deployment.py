@@ -24,7 +24,7 @@ from engine.domain.model import Order, Quote
 from engine.ledger.ledger import FILE_NAME, SqlLedger
 from engine.pipeline import allocate, execute, finish, open_cycle
 from engine.pipeline import batch as batch_steps
-from engine.ports import Engine
+from engine.ports import Engine, SeriesEnd
 from launcher.audit import read_books
 from services.execution.app import create_app as execution_app
 from services.market_data.app import create_app as market_data_app
@@ -77,10 +77,16 @@ class MemoryCache:
         self._candles |= {(symbol, timeframe): series for symbol, series in candles.items()}
         self._quiet |= {(name, timeframe, about): int(candles[name].time[-1]) for name in quiet}
 
-    def load_quiet(self, symbols: Sequence[str], timeframe: str, about: str) -> dict[str, int]:
-        """The symbols' newest candles of which nobody had anything to say."""
-        known = {symbol: self._quiet.get((symbol, timeframe, about)) for symbol in symbols}
-        return {symbol: newest for symbol, newest in known.items() if newest is not None}
+    def load_ends(self, symbols: Sequence[str], timeframe: str, about: str) -> dict[str, SeriesEnd]:
+        """Where the series end, and of which nobody had anything to say."""
+        found: dict[str, SeriesEnd] = {}
+        for symbol in symbols:
+            series = self._candles.get((symbol, timeframe))
+            marked = self._quiet.get((symbol, timeframe, about))
+            if series is not None and len(series):
+                newest = int(series.time[-1]) if marked is None else marked
+                found[symbol] = SeriesEnd(newest, marked is not None)
+        return found
 
     def load_quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:
         """The last ones."""

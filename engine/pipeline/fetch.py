@@ -17,7 +17,7 @@ from engine.pipeline.steps import (
     positions_of,
     skipped,
 )
-from engine.ports import Engine
+from engine.ports import Engine, SeriesEnd
 
 NEEDED_CANDLES = 2
 NO_NEW_CANDLE = "no new candle"
@@ -36,6 +36,19 @@ class Obtained:
     faults: dict[str, str] = field(default_factory=dict)
     degraded: tuple[Degradation, ...] = ()
     received: int = 0
+
+
+@dataclass(frozen=True)
+class Cached:
+    """What the cache told before market data was asked.
+
+    `newest` are open times (ms) of where series end; `series` those of them that were read;
+    `quiet` need not be decided on again as they are.
+    """
+
+    series: Mapping[str, Candles] = field(default_factory=dict)
+    newest: dict[str, int] = field(default_factory=dict)
+    quiet: frozenset[str] = frozenset()
 
 
 def run(engine: Engine, given: BatchInput, work: BatchWork) -> BatchWork:
@@ -77,13 +90,11 @@ def _obtain(engine: Engine, given: BatchInput, symbols: Sequence[str]) -> Obtain
 
     A series that joins badly with its cached part is asked for once more as a whole.
     """
-    quiet = _quiet(engine, given, symbols)
-    others = [symbol for symbol in symbols if symbol not in quiet]
-    cached = engine.cache.load(others, engine.limits.timeframe)
-    found = _ask(engine, given, symbols, cached, quiet)
-    doubtful = [symbol for symbol in found.faults if symbol in cached or symbol in quiet]
+    cached = _cached(engine, given, symbols)
+    found = _ask(engine, given, symbols, cached)
+    doubtful = [symbol for symbol in found.faults if symbol in cached.newest]
     if doubtful and not found.degraded:
-        again = _ask(engine, given, doubtful, {}, {})
+        again = _ask(engine, given, doubtful, Cached())
         left = {name: why for name, why in found.faults.items() if name not in doubtful}
         found = Obtained(
             good=found.good | again.good,
@@ -96,41 +107,41 @@ def _obtain(engine: Engine, given: BatchInput, symbols: Sequence[str]) -> Obtain
     return found
 
 
-def _quiet(engine: Engine, given: BatchInput, symbols: Sequence[str]) -> dict[str, int]:
-    """The newest candle (open time, ms) of what need not be decided on again as it is."""
-    if not engine.settings.trading_engine.only_new_candles or given.snapshot is None:
-        return {}
+def _cached(engine: Engine, given: BatchInput, symbols: Sequence[str]) -> Cached:
+    """Where each cached series ends; the series itself of those that only it tells of."""
+    ends: dict[str, SeriesEnd] = {}
+    if engine.settings.trading_engine.only_new_candles and given.snapshot is not None:
+        ends = engine.cache.load_ends(symbols, engine.limits.timeframe, engine.settings_hash)
     held = positions_of(given)
-    free = [symbol for symbol in symbols if symbol not in held]
-    return engine.cache.load_quiet(free, engine.limits.timeframe, engine.settings_hash)
+    others = [symbol for symbol in symbols if symbol not in ends]
+    series = engine.cache.load(others, engine.limits.timeframe)
+    newest = {symbol: int(each.time[-1]) for symbol, each in series.items() if len(each)}
+    return Cached(
+        series=series,
+        newest=newest | {symbol: end.newest for symbol, end in ends.items()},
+        quiet=frozenset(name for name, end in ends.items() if end.is_quiet and name not in held),
+    )
 
 
-def _ask(
-    engine: Engine,
-    given: BatchInput,
-    symbols: Sequence[str],
-    cached: Mapping[str, Candles],
-    quiet: Mapping[str, int],
-) -> Obtained:
-    """Ask for what is newer than the cached candles and than what the quiet ones ended with."""
+def _ask(engine: Engine, given: BatchInput, symbols: Sequence[str], cached: Cached) -> Obtained:
+    """Ask for what is newer than what is cached, and join it with that."""
     limits = engine.limits
-    since = {symbol: int(series.time[-1]) for symbol, series in cached.items() if len(series)}
     try:
         with bounded(engine, given.times, Stage.FETCH):
             answer = engine.market_data.candles(
-                symbols, limits.timeframe, limits.candles, {**since, **quiet}
+                symbols, limits.timeframe, limits.candles, cached.newest
             )
     except ServiceError as error:
         reason = Degradation(service=error.service, reason=error.detail)
         return Obtained(faults=dict.fromkeys(symbols, f"no candles: {error}"), degraded=(reason,))
-    known = {**cached, **_woken(engine, answer, quiet)}
+    known = {**cached.series, **_wanted(engine, answer, cached)}
     found = Obtained(faults=dict(answer.errors))
     series: dict[str, Candles] = {}
     for symbol, fresh in answer.candles.items():
         found.received += len(fresh)
-        if symbol in quiet and len(fresh) == 0:
-            _stay(found, symbol, _age_fault(engine, given, quiet[symbol]))
-        elif symbol in quiet and symbol not in known:
+        if symbol in cached.quiet and len(fresh) == 0:
+            _stay(found, symbol, _age_fault(engine, given, cached.newest[symbol]))
+        elif symbol in cached.newest and symbol not in known:
             found.faults[symbol] = "gapped: its cached candles end before the new ones begin"
         else:
             series[symbol] = quality.merge(known.get(symbol), fresh, limits.candles)
@@ -148,14 +159,20 @@ def _stay(found: Obtained, symbol: str, fault: str | None) -> None:
         found.faults[symbol] = fault
 
 
-def _woken(engine: Engine, answer: CandleAnswer, quiet: Mapping[str, int]) -> dict[str, Candles]:
-    """The cached candles of quiet symbols with new ones, where these go on from them."""
-    names = [symbol for symbol in quiet if len(answer.candles.get(symbol, ())) > 0]
+def _wanted(engine: Engine, answer: CandleAnswer, cached: Cached) -> dict[str, Candles]:
+    """The series of what is not quiet or has new candles, where these go on from them."""
+    names = [
+        symbol
+        for symbol, fresh in answer.candles.items()
+        if symbol in cached.newest
+        and symbol not in cached.series
+        and (len(fresh) or symbol not in cached.quiet)
+    ]
     found = engine.cache.load(names, engine.limits.timeframe)
     return {
         symbol: series
         for symbol, series in found.items()
-        if len(series) and int(series.time[-1]) >= quiet[symbol]
+        if len(series) and int(series.time[-1]) >= cached.newest[symbol]
     }
 
 

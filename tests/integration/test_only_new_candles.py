@@ -17,7 +17,7 @@ from engine.domain.cycle import BatchInput, BatchRef, OutcomeStatus, Stage
 from engine.domain.messages import EvaluateAnswer
 from engine.pipeline import fetch
 from engine.pipeline.steps import BatchWork
-from engine.ports import StrategyEngine
+from engine.ports import SeriesEnd, StrategyEngine
 from tests.deployment import Deployment
 
 STILL = {"SERVICES__MARKET_DATA__CANDLES_PER_CYCLE": "0"}
@@ -126,10 +126,11 @@ def test_a_mark_from_before_the_newest_cached_candle_loses_none(observed: Observ
     whole = cache.load([symbol], "1h")[symbol]
     cache.save({symbol: part(whole, len(whole) - 3)}, "1h", [symbol], about)
     cache.save({symbol: whole}, "1h")
-    assert cache.load_quiet([symbol], "1h", about) == {symbol: newest - 3 * 3_600_000}
+    before = SeriesEnd(newest - 3 * 3_600_000, is_quiet=True)
+    assert cache.load_ends([symbol], "1h", about) == {symbol: before}
     assert symbol in observed.cycle()[0]
     assert is_whole(cache.load([symbol], "1h")[symbol])
-    assert cache.load_quiet([symbol], "1h", about) == {symbol: newest}
+    assert cache.load_ends([symbol], "1h", about) == {symbol: SeriesEnd(newest, is_quiet=True)}
 
 
 def test_a_quiet_symbol_whose_series_is_lost_is_never_judged_on_its_new_candles_alone(

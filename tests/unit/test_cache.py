@@ -14,6 +14,7 @@ from engine.cache import LONG_LIVES, RedisCandleCache
 from engine.domain.candles import Candles
 from engine.domain.messages import SymbolList
 from engine.domain.model import Instrument, MarketClock, Quote
+from engine.ports import SeriesEnd
 from tests.clients_kit import RedisSwitch
 
 SECRET = b"s" * 32
@@ -67,10 +68,11 @@ def test_who_is_quiet_is_kept_with_the_candle_and_what_it_is_about() -> None:
     make_cache(switch).save(series, "1h", ["A", "B", "NONE"], "abc")
     newest = {name: int(series[name].time[-1]) for name in ("A", "B")}
     names = [*series, "D"]
-    assert make_cache(switch).load_quiet(names, "1h", "abc") == newest
-    assert make_cache(switch).load_quiet(names, "1h", "def") == {}
-    assert make_cache(switch).load_quiet(names, "1m", "abc") == {}
-    assert make_cache(switch, secret=b"y" * 32).load_quiet(names, "1h", "abc") == {}
+    for about, is_quiet in (("abc", True), ("def", False)):
+        ends = {name: SeriesEnd(at, is_quiet) for name, at in newest.items()}
+        assert make_cache(switch).load_ends(names, "1h", about) == ends
+    assert make_cache(switch).load_ends(names, "1m", "abc") == {}
+    assert make_cache(switch, secret=b"y" * 32).load_ends(names, "1h", "abc") == {}
 
 
 def test_what_is_quiet_with_a_new_candle_is_kept_beside_it_until_a_candle_says_more() -> None:
@@ -78,11 +80,11 @@ def test_what_is_quiet_with_a_new_candle_is_kept_beside_it_until_a_candle_says_m
     cache = make_cache(switch)
     cache.save({"A": part(series, 0, 8)}, "1h")
     for length, quiet in ((9, ["A"]), (10, ["A"]), (11, []), (12, ["A"])):
-        cache.load_quiet(["A"], "1h", "abc")
+        cache.load_ends(["A"], "1h", "abc")
         assert same(cache.load(["A"], "1h")["A"], part(series, 0, length - 1))
         cache.save({"A": part(series, 0, length)}, "1h", quiet, "abc")
-        found = make_cache(switch).load_quiet(["A"], "1h", "abc")
-        assert found == {name: int(series.time[length - 1]) for name in quiet}
+        found = make_cache(switch).load_ends(["A"], "1h", "abc")
+        assert found == {"A": SeriesEnd(int(series.time[length - 1]), is_quiet=bool(quiet))}
 
 
 def test_candles_that_are_not_signed_with_the_ledgers_key_are_a_miss() -> None:

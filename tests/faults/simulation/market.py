@@ -20,6 +20,7 @@ from engine.domain.messages import (
     SymbolList,
 )
 from engine.domain.model import Action, Instrument, MarketClock, Position, Quote, Signal
+from engine.ports import SeriesEnd
 from tests.faults.simulation.scheduler import START
 
 HOUR_MS = 3_600_000
@@ -194,11 +195,19 @@ class MarketCache:
             self._candles |= candles
             self._quiet |= {name: int(candles[name].time[-1]) for name in quiet}
 
-    def load_quiet(self, symbols: Sequence[str], _timeframe: str, _about: str) -> dict[str, int]:
-        """The symbols' newest candles of which nobody had anything to say."""
+    def load_ends(
+        self, symbols: Sequence[str], _timeframe: str, _about: str
+    ) -> dict[str, SeriesEnd]:
+        """Where the series end, and of which nobody had anything to say."""
         if self._is_away():
             return {}
-        return {name: self._quiet[name] for name in symbols if name in self._quiet}
+        ends = {
+            name: int(self._candles[name].time[-1]) for name in symbols if name in self._candles
+        }
+        return {
+            name: SeriesEnd(self._quiet.get(name, newest), name in self._quiet)
+            for name, newest in ends.items()
+        }
 
     def load_quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:
         """The last good ones."""
