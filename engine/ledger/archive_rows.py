@@ -25,7 +25,7 @@ from engine.domain.kept_inputs import (
     Window,
 )
 from engine.errors import NotFound
-from engine.ledger.column_types import AnyRow, among
+from engine.ledger.column_types import AnyRow
 from engine.ledger.connections import Connections
 from engine.ledger.records import dump, insert_new, upsert_all
 from engine.ledger.schema_inputs import (
@@ -37,9 +37,9 @@ from engine.ledger.schema_inputs import (
 
 NO_BATCH = -1
 TIMEFRAME: BindParameter[Any] = bindparam("timeframe")
-NAMES = "names"
+NAMES: BindParameter[Any] = bindparam("names", expanding=True)
 SERIES = select(candle_series).where(
-    candle_series.c.timeframe == TIMEFRAME, among(candle_series.c.symbol, NAMES)
+    candle_series.c.timeframe == TIMEFRAME, candle_series.c.symbol.in_(NAMES)
 )
 LOCKED_SERIES = SERIES.order_by(candle_series.c.symbol).with_for_update()
 BLOCKS = select(candle_blocks).order_by(candle_blocks.c.symbol, candle_blocks.c.block)
@@ -52,7 +52,7 @@ KEPT_BLOCKS = BLOCKS.join(
     ),
 ).where(
     candle_blocks.c.timeframe == TIMEFRAME,
-    among(candle_blocks.c.symbol, NAMES),
+    candle_blocks.c.symbol.in_(NAMES),
     candle_blocks.c.block >= bindparam("begin"),
 )
 WINDOW_BLOCKS = (

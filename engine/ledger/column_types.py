@@ -7,11 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-import msgspec
-from sqlalchemy import BigInteger, ColumnElement, Dialect, Row, String, Text, bindparam, func
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy import BigInteger, ColumnElement, Dialect, Row, String, Text, func
 from sqlalchemy.types import TypeDecorator
 
 AnyRow = Row[*tuple[Any, ...]]
@@ -87,41 +83,3 @@ class EnumText(TypeDecorator[StrEnum]):
     def process_result_value(self, value: str | None, dialect: Dialect) -> StrEnum | None:  # noqa: ARG002
         """Text to member."""
         return None if value is None else self._members.get(value) or self.kind(value)
-
-
-class JsonTexts(TypeDecorator[list[str]]):
-    """A list of texts as one JSON text."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: list[str] | None, dialect: Dialect) -> str | None:  # noqa: ARG002
-        """List to JSON."""
-        return None if value is None else msgspec.json.encode(value).decode()
-
-
-class _Items(FunctionElement[str]):
-    """The items of a list that is bound as JSON, one a row."""
-
-    inherit_cache = True
-
-
-@compiles(_Items, "sqlite")
-def _items_of_sqlite(element: _Items, compiler: SQLCompiler, **options: Any) -> str:
-    given = compiler.process(element.clauses, **options)
-    return f"(SELECT value FROM json_each({given}))"  # noqa: S608  `given` is a bound parameter
-
-
-@compiles(_Items, "postgresql")
-def _items_of_postgresql(element: _Items, compiler: SQLCompiler, **options: Any) -> str:
-    given = compiler.process(element.clauses, **options)
-    return f"(SELECT jsonb_array_elements_text(CAST({given} AS jsonb)))"
-
-
-def among(column: ColumnElement[str], name: str) -> ColumnElement[bool]:
-    """Whether the column is one of the texts bound as `name`.
-
-    With `in_` the statement has a text for each length of the list, which SQLAlchemy makes anew
-    each time and the driver has seldom prepared.
-    """
-    return column.op("IN", is_comparison=True)(_Items(bindparam(name, type_=JsonTexts)))

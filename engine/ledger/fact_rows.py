@@ -15,7 +15,7 @@ from engine.domain.cycle import AllocationFacts, Attempt, SymbolFacts
 from engine.domain.model import Order, OrderIntent, OrderStatus, Side, TradingState
 from engine.domain.orders import client_order_id as order_id
 from engine.domain.orders import is_terminal
-from engine.ledger.column_types import AnyRow, among
+from engine.ledger.column_types import AnyRow
 from engine.ledger.order_changes import total
 from engine.ledger.records import ORDER_COLUMNS, order_of
 from engine.ledger.schema import UNSETTLED_ORDER, disabled_strategies, fills, holdings, orders
@@ -25,11 +25,11 @@ HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 STOP = "stop"
 DOUBTFUL = frozenset({OrderStatus.SENDING, OrderStatus.UNKNOWN})
-NAMES = "symbols"
+NAMES: BindParameter[Any] = bindparam("symbols", expanding=True)
 SINCE: BindParameter[Any] = bindparam("since")
 UNTIL: BindParameter[Any] = bindparam("until")
-HELD = select(holdings).where(among(holdings.c.symbol, NAMES))
-UNSETTLED = select(*ORDER_COLUMNS).where(among(orders.c.symbol, NAMES), text(UNSETTLED_ORDER))
+HELD = select(holdings).where(holdings.c.symbol.in_(NAMES))
+UNSETTLED = select(*ORDER_COLUMNS).where(orders.c.symbol.in_(NAMES), text(UNSETTLED_ORDER))
 RECENT = (
     select(
         orders.c.symbol,
@@ -40,14 +40,14 @@ RECENT = (
         orders.c.exit_reason,
     )
     .where(
-        among(orders.c.symbol, NAMES),
+        orders.c.symbol.in_(NAMES),
         orders.c.market_time >= SINCE,
         orders.c.market_time <= UNTIL,
     )
     .order_by(orders.c.market_time)
 )
-DISABLED = select(disabled_strategies).where(among(disabled_strategies.c.symbol, NAMES))
-WANTED = select(exit_requests).where(among(exit_requests.c.symbol, NAMES))
+DISABLED = select(disabled_strategies).where(disabled_strategies.c.symbol.in_(NAMES))
+WANTED = select(exit_requests).where(exit_requests.c.symbol.in_(NAMES))
 HOLDING = holdings.c.quantity != Decimal(0)
 ENTRIES = (
     select(fills.c.symbol, orders.c.strategy, orders.c.stop_price, orders.c.target_price)
@@ -56,7 +56,7 @@ ENTRIES = (
     .where(HOLDING, fills.c.side == Side.BUY)
     .order_by(fills.c.seq)
 )
-ENTRIES_OF = ENTRIES.where(among(fills.c.symbol, NAMES))
+ENTRIES_OF = ENTRIES.where(fills.c.symbol.in_(NAMES))
 # Named by symbol here too: otherwise SQLite goes through all fills in the order of their seq.
 ENTRIES_OF_ALL = ENTRIES.where(fills.c.symbol.in_(select(holdings.c.symbol).where(HOLDING)))
 LATE = select(fills.c.client_order_id).where(fills.c.seq > bindparam("applied_seq"))
