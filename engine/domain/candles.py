@@ -102,7 +102,8 @@ class Candles:
 
     def chosen(self, index: NDArray[Any] | slice) -> Candles:
         """The candles at an index of numpy's: numbers, a truth value for each, or a slice."""
-        return Candles(self.block[:, index])
+        # By such an index numpy lays the table out candle by candle; each column is one piece here.
+        return Candles(np.ascontiguousarray(self.block[:, index]))
 
     def columns(self) -> CandleColumns:
         """The same as lists, as the wire has them."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.clients.wire import encode
 from engine.domain.candles import Candles
 from engine.domain.limits import QualityLimits
 from engine.domain.model import Quote
@@ -187,3 +188,10 @@ def test_a_quote_may_be_as_old_as_the_limit_and_a_little_ahead() -> None:
     assert quote_fault(make_quote(), age_s=15.1) == "stale"
     assert quote_fault(make_quote(), age_s=-5) is None
     assert quote_fault(make_quote(), age_s=-5.1) == "future"
+
+
+def test_series_that_overlap_join_into_columns_that_can_be_sent_as_they_are() -> None:
+    """A strategy engine that takes no packed candles gets columns; orjson reads whole ones only."""
+    merged = merge(GOOD, make_candles([777.0], end=NEWEST - 3 * HOUR_MS), 500)
+    assert all(column.flags.c_contiguous for _, column in merged.named())
+    assert encode(dict(merged.named())).startswith(b'{"time":[')
