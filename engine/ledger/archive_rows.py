@@ -156,7 +156,7 @@ def _span(
 class Growth:
     """Windows of closed candles, of which the ledger keeps what it has not yet.
 
-    Made before the transaction that keeps them: to digest them takes as long as to write them.
+    Made before the transaction that keeps them, which has the rows and digests ready then.
     """
 
     def __init__(self, timeframe: str, timeframe_s: int, candles: Mapping[str, Candles]) -> None:
