@@ -5,16 +5,20 @@ the last 1.25 windows by Redis's own clock. A permit is void 0.2 s after it was 
 the server counts in any one window never exceeds the limit: permits that are more than 1.25
 windows apart arrive more than 1.05 apart. A fifth is kept for priority calls. The stock script of
 `limits` counts by each client's own clock, in whole seconds and without a reserve; hence this one.
+
+A process that calls often asks for several permits at once: as many as it just used in a permit's
+life, and never more than its share of what may be called within one.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import random
 
 import limits
@@ -24,6 +28,7 @@ from engine.redis_link import RedisAway, RedisLink
 
 WINDOW_MARGIN = 1.25
 PERMIT_LIFE_S = 0.2
+MOST_AT_ONCE = 8
 RESERVED_SHARE = 0.2
 SMALLEST_WAIT_S = 0.005
 
@@ -37,17 +42,27 @@ local function left(key, limit)
   local oldest = redis.call('LINDEX', key, limit - 1)
   return oldest and (tonumber(oldest) + window - now) or 0
 end
-local wait = left(KEYS[1], tonumber(ARGV[2]))
-if ARGV[4] == '0' then wait = math.max(wait, left(KEYS[2], tonumber(ARGV[3]))) end
+local function wait_for(count)
+  local wait = left(KEYS[1], tonumber(ARGV[2]) - count + 1)
+  if ARGV[4] == '1' then return wait end
+  return math.max(wait, left(KEYS[2], tonumber(ARGV[3]) - count + 1))
+end
+local wait = wait_for(1)
 if wait > 0 then return math.ceil(wait) end
+local count = tonumber(ARGV[5])
+while count > 1 and wait_for(count) > 0 do count = count - 1 end
+local stamps = {}
+for at = 1, count do
+  stamps[at] = string.format('%.0f', math.ceil(now))  -- Redis packs whole numbers
+end
 local function grant(key, limit)
-  redis.call('LPUSH', key, string.format('%.0f', math.ceil(now)))  -- Redis packs whole numbers
+  redis.call('LPUSH', key, unpack(stamps))
   redis.call('LTRIM', key, 0, limit - 1)
   redis.call('PEXPIRE', key, math.ceil(window))
 end
 grant(KEYS[1], tonumber(ARGV[2]))
 if ARGV[4] == '0' then grant(KEYS[2], tonumber(ARGV[3])) end
-return 0
+return -count
 """
 
 _PAUSE = """
@@ -91,6 +106,22 @@ class Rate:
         return self.of(amount, self.period_s * max(amount * processes / self.amount, 1.0))
 
 
+@dataclass(frozen=True)
+class _Stock:
+    """Permits that are left of those granted at once, to this process and not to one forked."""
+
+    count: int
+    until: float
+    pid: int
+
+    def has_one(self, now: float) -> bool:
+        """Whether one can be used."""
+        return self.count > 0 and now < self.until and self.pid == os.getpid()
+
+
+_NO_STOCK = _Stock(0, float("-inf"), 0)
+
+
 class _LocalWindow:
     """The same moving window for one process alone."""
 
@@ -131,7 +162,11 @@ class RateLimiter:
         self._service = service
         self._rate = Rate.parse(rule)
         self._link = link
-        self._local = _LocalWindow(self._rate.share(max(processes, 1)))
+        share = self._rate.share(max(processes, 1))
+        self._local = _LocalWindow(share)
+        in_a_life = int(share.ordinary * PERMIT_LIFE_S / (share.period_s * WINDOW_MARGIN))
+        self._used: deque[float] = deque(maxlen=min(MOST_AT_ONCE, max(in_a_life, 1)))
+        self._stock = _NO_STOCK
         prefix = f"{namespace}:rate:{{{service}}}"
         self._keys = [f"{prefix}:all", f"{prefix}:ordinary", f"{prefix}:pause"]
         self._monotonic = monotonic
@@ -147,9 +182,9 @@ class RateLimiter:
         """
         while True:
             asked_at = self._monotonic()
-            wait = self._try(asked_at, priority=priority)
+            wait, until = self._try(asked_at, priority=priority)
             if wait <= 0:
-                return asked_at + PERMIT_LIFE_S
+                return until
             # Spread out: all that wait here would otherwise come back at the same instant.
             wait = max(wait, SMALLEST_WAIT_S) * (1 + 0.2 * self._jitter())
             if self._monotonic() + wait > ends_at:
@@ -160,34 +195,54 @@ class RateLimiter:
         """Let no process call for so long: what the service asked for."""
         with self._lock:
             self._paused_until = max(self._paused_until, self._monotonic() + seconds)
+            self._stock = _NO_STOCK
         milliseconds = max(math.ceil(seconds * 1000), 1)
         try:
             self._link.script(_PAUSE, [self._keys[2]], [str(milliseconds)])
         except RedisAway:
             return
 
-    def _try(self, now: float, *, priority: bool) -> float:
-        if now < self._paused_until:
-            return self._paused_until - now
+    def _try(self, now: float, *, priority: bool) -> tuple[float, float]:
+        """Seconds to wait for a permit, and until when the one that needs no waiting is good."""
+        with self._lock:
+            if now < self._paused_until:
+                return self._paused_until - now, now
+            if self._stock.has_one(now):
+                return 0.0, self._use(self._stock, now)
+            count = 1 if priority else self._likely(now)
         try:
-            wait = self._shared(priority=priority)
+            answer = self._shared(count, priority=priority)
         except RedisAway:
             with self._lock:
                 wait = self._local.wait_s(now, priority=priority)
                 if wait <= 0:
                     self._local.grant(now, priority=priority)
-            return wait
-        if wait <= 0:
+            return wait, now + PERMIT_LIFE_S
+        if answer > 0:
+            return answer / 1000, now
+        with self._lock:
             # Known here too, so that losing Redis in mid-window grants nothing twice.
-            with self._lock:
+            for _ in range(-answer):
                 self._local.grant(now, priority=priority)
-        return wait
+            return 0.0, self._use(_Stock(-answer, now + PERMIT_LIFE_S, os.getpid()), now)
 
-    def _shared(self, *, priority: bool) -> float:
+    def _likely(self, now: float) -> int:
+        """How many permits this process is about to use: as many as it used in a permit's life."""
+        recent = sum(at > now - PERMIT_LIFE_S for at in self._used)
+        return min(1 + recent, self._used.maxlen or 1)
+
+    def _use(self, stock: _Stock, now: float) -> float:
+        self._used.append(now)
+        self._stock = replace(stock, count=stock.count - 1)
+        return stock.until
+
+    def _shared(self, count: int, *, priority: bool) -> int:
+        """Milliseconds to wait, or below 0 the permits that were granted, at most `count`."""
         arguments = (
             str(self._rate.period_s * WINDOW_MARGIN * 1000),
             str(self._rate.amount),
             str(self._rate.ordinary),
             "1" if priority else "0",
+            str(count),
         )
-        return float(self._link.script(_ACQUIRE, self._keys, arguments)) / 1000
+        return int(self._link.script(_ACQUIRE, self._keys, arguments))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
+from collections.abc import Sequence
 
 import pytest
 
 from engine.clients.rate_limit import PERMIT_LIFE_S, Rate, RateLimited, RateLimiter
+from engine.redis_link import RedisLink
 from tests.clients_kit import RedisSwitch, Stopwatch
 
 
@@ -53,6 +56,84 @@ def test_priority_calls_may_use_the_whole_limit() -> None:
 def test_a_permit_is_void_after_a_short_while() -> None:
     watch = Stopwatch()
     assert limiter(RedisSwitch(), watch=watch).acquire(2000.0) == watch.at + PERMIT_LIFE_S
+
+
+@pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every script that was run so far."""
+    run: list[str] = []
+    script = RedisLink.script
+
+    def noted(link: RedisLink, text: str, *given: Sequence[str]) -> object:
+        run.append(text)
+        return script(link, text, *given)
+
+    monkeypatch.setattr(RedisLink, "script", noted)
+    return run
+
+
+def test_who_calls_often_asks_for_several_permits_at_once(scripts: list[str]) -> None:
+    one = limiter(RedisSwitch(), "100/second")
+    assert grants(one, asks=80) == 80
+    assert len(scripts) < 80 / 4
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_permits_granted_at_once_are_never_more_than_the_limit(processes: int) -> None:
+    switch = RedisSwitch()
+    fleet = [limiter(switch, "100/second", processes=processes) for _ in range(processes)]
+    assert grants(*fleet, asks=400) == 80
+    assert grants(*fleet, asks=40, priority=True) == 20
+
+
+def test_who_may_call_seldom_asks_for_one_permit_at_a_time(scripts: list[str]) -> None:
+    assert grants(limiter(RedisSwitch(), "10/second")) == 8
+    assert len(scripts) == 40
+
+
+def in_stock(switch: RedisSwitch, watch: Stopwatch) -> RateLimiter:
+    """A limiter that has a permit in hand."""
+    one = limiter(switch, "100/second", watch)
+    for _ in range(4):
+        one.acquire(watch.at)
+    assert one._stock.count > 0
+    return one
+
+
+def test_a_permit_in_hand_is_good_as_long_as_if_it_were_used_at_once(scripts: list[str]) -> None:
+    watch = Stopwatch()
+    one, granted_at = in_stock(RedisSwitch(), watch), watch.at
+    asked = len(scripts)
+    watch.at += PERMIT_LIFE_S / 2
+    assert one.acquire(watch.at) == granted_at + PERMIT_LIFE_S
+    assert len(scripts) == asked
+
+
+def test_a_permit_in_hand_is_void_after_a_short_while() -> None:
+    watch = Stopwatch()
+    one = in_stock(RedisSwitch(), watch)
+    watch.at += PERMIT_LIFE_S
+    assert one.acquire(watch.at) == watch.at + PERMIT_LIFE_S
+
+
+def test_a_permit_in_hand_is_void_when_the_service_wants_to_be_left_alone() -> None:
+    watch = Stopwatch()
+    one = in_stock(RedisSwitch(), watch)
+    one.slow_down(PERMIT_LIFE_S / 2)
+    watch.at += PERMIT_LIFE_S / 2
+    with pytest.raises(RateLimited):
+        one.acquire(watch.at)
+
+
+def test_a_permit_in_hand_is_not_a_forked_child_s_too(
+    scripts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Stopwatch()
+    one = in_stock(RedisSwitch(), watch)
+    asked, child = len(scripts), os.getpid() + 1
+    monkeypatch.setattr(os, "getpid", lambda: child)
+    one.acquire(watch.at)
+    assert len(scripts) == asked + 1
 
 
 def test_what_one_process_is_told_to_wait_all_wait_even_priority() -> None:
