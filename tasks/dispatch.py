@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from celery import Celery
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
@@ -20,15 +21,24 @@ CONNECTION = {
 }
 
 
+MOST_CONNECTIONS = 8
+"""More askers at once wait for one of these; each is held for a second or two at most."""
+
+
 class CeleryDispatcher:
-    """Publishes `cycle.start`."""
+    """Publishes `cycle.start`, over connections that are kept: a new one costs more than a send."""
+
+    def __init__(self, application: Celery = app) -> None:
+        self._app = application
+        connection = application.connection_for_write()
+        connection.transport_options = {**connection.transport_options, **CONNECTION}
+        self._connections = connection.Pool(limit=MOST_CONNECTIONS)
 
     def start_cycle(self, request: CycleRequest) -> None:
         """Publish the request; raises ServiceUnavailable("redis") when Redis does not take it."""
         try:
-            with app.connection_for_write() as connection:
-                connection.transport_options = {**connection.transport_options, **CONNECTION}
-                app.send_task(
+            with self._connections.acquire(block=True) as connection:
+                self._app.send_task(
                     "cycle.start",
                     kwargs=_arguments(request),
                     retry=False,
