@@ -52,6 +52,12 @@ def run(folder: Path, *command: str, given: str | None = None) -> str:
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_a_recipe_fits_the_code_of_today(name: str) -> None:
+    diff, _ = RECIPES[name]
+    assert run(ROOT, "git", "apply", "--check", "-p0", "-C1", "-", given=diff) == ""
+
+
 @pytest.fixture(scope="session")
 def type_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What mypy knows, shared by all copies."""
