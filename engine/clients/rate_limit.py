@@ -165,7 +165,8 @@ class RateLimiter:
         share = self._rate.share(max(processes, 1))
         self._local = _LocalWindow(share)
         in_a_life = int(share.ordinary * PERMIT_LIFE_S / (share.period_s * WINDOW_MARGIN))
-        self._used: deque[float] = deque(maxlen=min(MOST_AT_ONCE, max(in_a_life, 1)))
+        self._most = min(MOST_AT_ONCE, max(in_a_life, 1))
+        self._used: deque[float] = deque(maxlen=self._most)
         self._stock = _NO_STOCK
         prefix = f"{namespace}:rate:{{{service}}}"
         self._keys = [f"{prefix}:all", f"{prefix}:ordinary", f"{prefix}:pause"]
@@ -195,7 +196,6 @@ class RateLimiter:
         """Let no process call for so long: what the service asked for."""
         with self._lock:
             self._paused_until = max(self._paused_until, self._monotonic() + seconds)
-            self._stock = _NO_STOCK
         milliseconds = max(math.ceil(seconds * 1000), 1)
         try:
             self._link.script(_PAUSE, [self._keys[2]], [str(milliseconds)])
@@ -229,7 +229,7 @@ class RateLimiter:
     def _likely(self, now: float) -> int:
         """How many permits this process is about to use: as many as it used in a permit's life."""
         recent = sum(at > now - PERMIT_LIFE_S for at in self._used)
-        return min(1 + recent, self._used.maxlen or 1)
+        return min(1 + recent, self._most)
 
     def _use(self, stock: _Stock, now: float) -> float:
         self._used.append(now)

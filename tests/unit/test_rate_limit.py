@@ -82,8 +82,8 @@ def test_who_calls_often_asks_for_several_permits_at_once(scripts: list[str]) ->
 def test_permits_granted_at_once_are_never_more_than_the_limit(processes: int) -> None:
     switch = RedisSwitch()
     fleet = [limiter(switch, "100/second", processes=processes) for _ in range(processes)]
-    assert grants(*fleet, asks=400) == 80
-    assert grants(*fleet, asks=40, priority=True) == 20
+    assert grants(*fleet, asks=120) == 80
+    assert grants(*fleet, asks=24, priority=True) == 20
 
 
 def test_who_may_call_seldom_asks_for_one_permit_at_a_time(scripts: list[str]) -> None:
@@ -116,11 +116,10 @@ def test_a_permit_in_hand_is_void_after_a_short_while() -> None:
     assert one.acquire(watch.at) == watch.at + PERMIT_LIFE_S
 
 
-def test_a_permit_in_hand_is_void_when_the_service_wants_to_be_left_alone() -> None:
+def test_a_permit_in_hand_is_not_used_while_the_service_wants_to_be_left_alone() -> None:
     watch = Stopwatch()
     one = in_stock(RedisSwitch(), watch)
-    one.slow_down(PERMIT_LIFE_S / 2)
-    watch.at += PERMIT_LIFE_S / 2
+    one.slow_down(30)
     with pytest.raises(RateLimited):
         one.acquire(watch.at)
 
