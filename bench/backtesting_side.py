@@ -1,4 +1,7 @@
-"""Runs in an environment with the package backtesting: seconds for SMA 20/50 over each symbol."""
+"""Runs in an environment with the package backtesting: SMA 20/50 over each symbol.
+
+Prints the CPU seconds, and the orders that were filled in them: two a trade.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,10 @@ if __name__ == "__main__":
     frames = [
         pd.DataFrame(columns, index=pd.to_datetime(times, unit="ms")) for times, columns in history
     ]
+    trades = 0
     started = time.process_time()
     for frame in frames:
-        Backtest(frame, SmaCross, cash=1e7, commission=0.002, finalize_trades=True).run()
-    json.dump({"seconds": time.process_time() - started}, sys.stdout)
+        test = Backtest(frame, SmaCross, cash=1e7, commission=0.002, finalize_trades=True)
+        trades += test.run()["# Trades"]
+    spent = time.process_time() - started
+    json.dump({"seconds": spent, "orders": 2 * trades}, sys.stdout)

@@ -19,7 +19,6 @@ class Axis(NamedTuple):
     ended; -1 where the series has none.
     """
 
-    time: Times
     ends: Times
     days: Times
     met: Times
@@ -35,4 +34,4 @@ def axis_of(time: Times, nows: Times, step_ms: int, coming: Times | None) -> Axi
     else:
         row = np.minimum(time.searchsorted(coming), len(time) - 1)
         is_met = time[row] == coming
-    return Axis(time, ends, days, np.where(is_met, row, -1))
+    return Axis(ends, days, np.where(is_met, row, -1))

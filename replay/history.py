@@ -74,10 +74,10 @@ class History:
         self.nows = self._instants()
         self._steps = {now_ms: step for step, now_ms in enumerate(self.nows.tolist())}
         self._coming = self.feed.opens_after(self.nows)
-        self._axis: Axis | None = None
+        self._axes: dict[bytes, Axis] = {}
         self._rows = {symbol: self._rows_of(rows) for symbol, rows in candles.items()}
         self.first_close = {
-            symbol: int(rows.time.min()) + self.step_ms for symbol, rows in candles.items()
+            symbol: self.feed.series(symbol).times.item(0) + self.step_ms for symbol in candles
         }
         self._suspect = {symbol: self._is_suspect(symbol) for symbol in candles}
         self._suspects: NDArray[np.int64] = np.sum(
@@ -155,18 +155,20 @@ class History:
     def _bids_by_step(self) -> Floats:
         return np.ascontiguousarray(self.bids_of_all.T)
 
-    @cached_property
-    def _told_by_step(self) -> Floats:
-        """As `bids_of_all`, a row each now, of those that need not be worked out; else NaN."""
-        scales = np.vstack([self._scale_of(symbol) for symbol in self.candles])
-        return np.ascontiguousarray(quotes.told(self.bids_of_all, scales).T)
+    def _ticks_a_unit(self, symbol: str, step: int) -> float:
+        """How many ticks 1 has, NaN where that does not tell an exact bid from a float."""
+        if self._options.is_enforced:
+            return self._scales[symbol].item(step)
+        is_told = self.spread_bps == 0 and self._rows[symbol] is not None
+        return quotes.USUAL if is_told else math.nan
 
-    def _scale_of(self, symbol: str) -> Floats:
-        rows, count = self._rows[symbol], len(self.nows)
-        if rows is not None and self._options.is_enforced:
-            return self.feed.series(symbol).ticks_a_unit(rows.ends)
-        is_told = rows is not None and self.spread_bps == 0
-        return np.full(count, quotes.USUAL if is_told else np.nan)
+    @cached_property
+    def _scales(self) -> dict[str, Floats]:
+        unknown = np.full(len(self.nows), np.nan)
+        return {
+            symbol: unknown if rows is None else self.feed.series(symbol).ticks_a_unit(rows.ends)
+            for symbol, rows in self._rows.items()
+        }
 
     def bids(self, symbol: str) -> Floats:
         """The bid at each now, NaN where there is no price. Right to the last digit of a float."""
@@ -249,14 +251,13 @@ class History:
 
     def exact_bids(self, symbols: Iterable[str], step: int) -> dict[str, Decimal]:
         """The exact bid of each of these symbols that has one at this step."""
-        told, places = self._told_by_step[step].tolist(), self.places
+        bids, places = self.bids_at(step), self.places
         found: dict[str, Decimal] = {}
         for symbol in symbols:
-            place = places[symbol]
-            bid = told[place]
-            if not math.isnan(bid):
+            bid = bids[places[symbol]]
+            if quotes.is_told(bid, self._ticks_a_unit(symbol, step)):
                 found[symbol] = Decimal(repr(bid))
-            elif not math.isnan(self.bids_at(step)[place]):
+            elif not math.isnan(bid):
                 found[symbol] = self._bid(symbol, step)
         return found
 
@@ -356,10 +357,11 @@ class History:
 
     def _axis_of(self, time: NDArray[np.int64]) -> Axis:
         """Most series of a history have the same times."""
-        if self._axis is None or not np.array_equal(self._axis.time, time):
+        key = time.tobytes()
+        if key not in self._axes:
             coming = None if self._options.fill_at_close else self._coming
-            self._axis = axis_of(time, self.nows, self.step_ms, coming)
-        return self._axis
+            self._axes[key] = axis_of(time, self.nows, self.step_ms, coming)
+        return self._axes[key]
 
     def _is_suspect(self, symbol: str) -> NDArray[np.bool_]:
         rows, series = self._rows[symbol], self.candles[symbol]

@@ -7,6 +7,7 @@ only where that leaves a trace: at the end of each day, at a new peak, and where
 from __future__ import annotations
 
 import math
+import operator
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -28,7 +29,7 @@ class _Held(NamedTuple):
 
     fills: int
     places: list[int]
-    quantities: Floats
+    quantities: list[float]
 
 
 class Marking:
@@ -39,7 +40,7 @@ class Marking:
         self._history = history
         self._nows = history.nows
         self._days = history.nows // DAY_MS
-        self._held = _Held(-1, [], np.zeros(0))
+        self._held = _Held(-1, [], [])
         self.done = -1
 
     def equity(self, to: int) -> Floats:
@@ -51,16 +52,14 @@ class Marking:
         held = self._holdings()
         if count == 1:
             row = self._history.bids_at(to)
-            newest = [row[place] for place in held.places]
-            bids: Floats = np.array(newest).reshape(-1, 1)
-            total = sum(newest)
-        else:
-            bids = self._history.bids_of_all[held.places, self.done + 1 : to + 1]
-            total = float(bids.sum())
-        if not math.isfinite(total):
+            value = sum(map(operator.mul, held.quantities, (row[place] for place in held.places)))
+            if math.isfinite(value):
+                return np.array([cash + value])
+        bids = self._history.bids_of_all[held.places, self.done + 1 : to + 1]
+        if not np.isfinite(bids).all():
             before = [float(each.market_price) for each in account.holdings.values()]
             bids = np.vstack([_filled(*pair) for pair in zip(bids, before, strict=True)])
-        found: Floats = cash + held.quantities @ bids
+        found: Floats = cash + np.asarray(held.quantities) @ bids
         return found
 
     def _holdings(self) -> _Held:
@@ -71,7 +70,7 @@ class Marking:
             self._held = _Held(
                 fills,
                 [places[symbol] for symbol in holdings],
-                np.asarray([float(each.quantity) for each in holdings.values()]),
+                [float(each.quantity) for each in holdings.values()],
             )
         return self._held
 

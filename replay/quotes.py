@@ -92,11 +92,10 @@ def bids_on_ticks(prices: Floats, ends: Rows, series: Series, spread_bps: float)
     return bids
 
 
-def told(bids: Floats, scale: Floats | float) -> Floats:
-    """Those of these bids whose text as a float is the exact bid; NaN for any other.
+def is_told(bid: float, scale: float) -> bool:
+    """Whether the text of this bid as a float is the exact bid; not so for NaN.
 
     `scale` is how many ticks a unit has. Whole prices are left out: their text has a zero more.
     """
-    ticks = np.round(bids * scale)
-    is_told = (ticks < MOST_TICKS) & (ticks / scale == bids) & (bids != np.floor(bids))
-    return np.where(is_told, bids, NOT_A_PRICE)
+    ticks = bid * scale
+    return ticks < MOST_TICKS and round(ticks) / scale == bid and not bid.is_integer()

@@ -17,6 +17,7 @@ from engine.domain.matching import Terms
 from engine.errors import ConfigError
 from engine.settings import TIMEFRAME_SECONDS, decision_limits
 from replay.options import Options
+from services.market_data.feeds.files import opens_of
 from services.strategy.evaluation import Asked
 from services.strategy.registry import load_registry
 
@@ -39,8 +40,7 @@ def limits_of(options: Options, candles: Mapping[str, Candles]) -> Limits:
 
 def timeframe_of(candles: Mapping[str, Candles]) -> str:
     """The usual distance of two candles, by name. Raises ConfigError for an unknown one."""
-    opens = np.unique(np.concatenate([rows.time for rows in candles.values()]))
-    usual_s = int(np.median(np.diff(opens))) // MILLISECONDS
+    usual_s = int(np.median(np.diff(opens_of(candles.values())))) // MILLISECONDS
     names = {seconds: name for name, seconds in TIMEFRAME_SECONDS.items()}
     if usual_s not in names:
         raise ConfigError(

@@ -8,6 +8,7 @@ candles that have closed, so that nothing is known before its time.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -94,6 +95,13 @@ class Series:
         return np.flatnonzero(chosen)
 
 
+def opens_of(candles: Iterable[Candles]) -> NDArray[np.int64]:
+    """The open times that occur, in order. Most symbols of a market have the same ones."""
+    columns = {rows.time.tobytes(): rows.time for rows in candles}
+    opens: NDArray[np.int64] = np.unique(np.concatenate(list(columns.values())))
+    return opens
+
+
 class FilesFeed:
     """Candles of one length, replayed over the open times that occur in them.
 
@@ -118,7 +126,7 @@ class FilesFeed:
         self._step_ms = step_s * 1000
         self._spread_bps = spread_bps
         self._series = {symbol: _series(rows) for symbol, rows in candles.items()}
-        self._opens = np.unique(np.concatenate([rows.time for rows in candles.values()]))
+        self._opens = opens_of(candles.values())
         self._check_length()
         closes = self._opens + self._step_ms
         # Beyond the last open there is no next open to quote.

@@ -38,9 +38,8 @@ def judge(candles: Candles, _holding: Holding | None, parameters: SmaCross) -> O
     Confidence: how decisively they crossed. 0.5 where they barely touch, 1 where the last candle
     alone moved them apart by 0.2 ATR(14).
     """
-    fast = talib.SMA(candles.close, parameters.fast)
-    slow = talib.SMA(candles.close, parameters.slow)
-    gap = fast - slow
+    close = candles.close
+    gap = talib.SMA(close, parameters.fast) - talib.SMA(close, parameters.slow)
     direction = crossing(gap)
     if direction == 0:
         return None
