@@ -46,11 +46,12 @@ class _Rows:
 
     `prices` is what an order of each now meets (NaN for none): the open of the candle that
     follows, or the close of the one that just ended. `days` is the first row that closed within a
-    day of each now.
+    day of each now. `is_unfit` at each now: too few rows have closed, or not the newest.
     """
 
     ends: NDArray[np.int64]
     days: NDArray[np.int64]
+    is_unfit: NDArray[np.bool_]
     suspicious: NDArray[np.int64]
     prices: Floats
 
@@ -351,6 +352,7 @@ class History:
         return _Rows(
             ends=axis.ends,
             days=axis.days,
+            is_unfit=axis.is_unfit,
             suspicious=np.concatenate(([0], np.cumsum(~good))),
             prices=quotes.prices_of(prices, axis.met),
         )
@@ -360,22 +362,17 @@ class History:
         key = time.tobytes()
         if key not in self._axes:
             coming = None if self._options.fill_at_close else self._coming
-            self._axes[key] = axis_of(time, self.nows, self.step_ms, coming)
+            self._axes[key] = axis_of(time, self.nows, self.step_ms, coming, LEAST_HISTORY)
         return self._axes[key]
 
     def _is_suspect(self, symbol: str) -> NDArray[np.bool_]:
-        rows, series = self._rows[symbol], self.candles[symbol]
-        listed = self.nows >= self.first_close[symbol]
+        rows = self._rows[symbol]
         if rows is None:
-            return listed
+            return self.nows >= self.first_close[symbol]
+        if rows.suspicious[-1] == 0:
+            return rows.is_unfit
         begins = np.maximum(rows.ends - self.limits.candles, 0)
-        newest = series.time[np.maximum(rows.ends - 1, 0)] + self.step_ms
-        sound: NDArray[np.bool_] = (
-            (rows.ends - begins >= LEAST_HISTORY)
-            & (rows.suspicious[rows.ends] == rows.suspicious[begins])
-            & (newest == self.nows)
-        )
-        return listed & ~sound
+        return rows.is_unfit | (rows.suspicious[rows.ends] > rows.suspicious[begins])
 
     def _instants(self) -> NDArray[np.int64]:
         """The moments of decision: as a deployment's cycles, or from the first candles on."""

@@ -75,7 +75,7 @@ def _may_judge(history: History, symbol: str, asked: Sequence[Asked]) -> tuple[F
         if seen is None:
             if_flat, if_held = if_flat | able, if_held | able
             continue
-        buy, sell = (np.concatenate(([False], column))[ends] & able for column in seen)
+        buy, sell = (column[ends - 1] & able for column in seen)
         if_flat |= buy
         if_held |= (buy | sell) if each.strategy.adds_to_holdings else sell
         if_flat |= sell & may_be_refused

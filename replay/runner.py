@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -216,7 +215,7 @@ class Runner:
         symbols = sorted({*looked_at, *(signal.symbol for signal in kept)})
         desk = self._desk(cycle, snapshot, symbols, windows, chosen)
         if self.limits.risk.is_enforced and not self._may_enter(cycle, held):
-            desk = replace(desk, may_enter=False)
+            desk = desk._replace(may_enter=False)
         gathered = candidates.gather(desk, kept)
         self.record.dropped(cycle.now, gathered.dropped)
         self.record.decisions(cycle.now, gathered.denied)

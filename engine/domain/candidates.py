@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from engine.domain import exits, sizing
 from engine.domain import risk as rules
@@ -23,8 +24,7 @@ from engine.domain.model import (
 )
 
 
-@dataclass(frozen=True)
-class Desk:
+class Desk(NamedTuple):
     """What candidates are judged on; facts, candles and instruments by symbol.
 
     `snapshot` is None when the account is not known: then nothing is entered or left.

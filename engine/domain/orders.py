@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Mapping
-from datetime import datetime
 from decimal import Decimal
 from types import MappingProxyType
 
@@ -18,7 +16,8 @@ from engine.domain.model import Action, OrderBody, OrderStatus, Quote, Side
 NAMESPACE = uuid.UUID("6f2f7a5e-3c41-4d0b-9a1e-52c7b8d0e6f4")
 KEY_VERSION = "v1"
 PLAIN_EXIT_ATTEMPTS = 3
-_compact = json.JSONEncoder(separators=(",", ":"))
+HALF = Decimal("0.5")
+_json = msgspec.json.Encoder()
 
 RANKS: Mapping[OrderStatus, int] = MappingProxyType(
     {
@@ -101,7 +100,7 @@ def limit_price(
     The ask for a buy, the bid for a sell; rounded to the tick away from the quote, at least one
     tick.
     """
-    distance = EXACT.multiply(collar, EXACT.add(Decimal("0.5"), Decimal(widen)))
+    distance = EXACT.multiply(collar, EXACT.add(HALF, Decimal(widen)))
     if side is Side.BUY:
         return plain(ceil_to(EXACT.multiply(quote.ask, EXACT.add(ONE, distance)), tick))
     worst = floor_to(EXACT.multiply(quote.bid, EXACT.subtract(ONE, distance)), tick)
@@ -123,16 +122,15 @@ def freeze(body: OrderBody) -> str:
     fields: dict[str, object] = {}
     for name in body.__struct_fields__:
         value = getattr(body, name)
-        if isinstance(value, Decimal):
-            fields[name] = text(value)
-        elif isinstance(value, datetime):
-            fields[name] = msgspec.to_builtins(value)
-        elif value is not None:
-            fields[name] = value
-    return _compact.encode(fields)
+        if value is not None:
+            fields[name] = text(value) if isinstance(value, Decimal) else value
+    return _json.encode(fields).decode()
 
 
 def _key(*parts: str) -> str:
+    key = "|".join((KEY_VERSION, *parts))
     # A separator inside a part must not make two different decisions look alike.
-    safe = (part.replace("%", "%25").replace("|", "%7C") for part in parts)
-    return "|".join((KEY_VERSION, *safe))
+    if "%" in key or key.count("|") > len(parts):
+        safe = (part.replace("%", "%25").replace("|", "%7C") for part in parts)
+        key = "|".join((KEY_VERSION, *safe))
+    return key

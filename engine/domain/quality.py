@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MILLISECONDS = 1000
 QUOTE_CLOCK_TOLERANCE_S = 5.0
+QUOTE_CLOCK_TOLERANCE = timedelta(seconds=QUOTE_CLOCK_TOLERANCE_S)
 CANDLE_FAULTS = (
     "too_few",
     "disordered",
@@ -143,7 +144,7 @@ def judge_quote(quote: Quote, *, now: datetime, max_age_s: float) -> str | None:
     if bid > ask:
         return f"crossed: bid {quote.bid} is above ask {quote.ask}"
     age = now - quote.as_of
-    if age < -timedelta(seconds=QUOTE_CLOCK_TOLERANCE_S):
+    if age < -QUOTE_CLOCK_TOLERANCE:
         return f"future: as of {-age.total_seconds():.1f} s ahead"
     if age > timedelta(seconds=max_age_s):
         return f"stale: {age.total_seconds():.1f} s old, at most {max_age_s:g} s"
@@ -179,11 +180,12 @@ def _good_rows(rows: Candles, limits: QualityLimits) -> NDArray[np.bool_]:
     has_volume = np.greater_equal if limits.frozen_candles <= 0 else np.greater
     with np.errstate(all="ignore"):
         # Nothing compares with NaN, and what lies between two finite prices is one.
-        good: NDArray[np.bool_] = rows.low > 0
-        good &= rows.low <= np.minimum(rows.open, rows.close)
-        good &= rows.high >= np.maximum(rows.open, rows.close)
-        good &= rows.high < np.inf
-        good &= has_volume(rows.volume, 0) & (rows.volume < np.inf)
+        opened, high, low, close, volume = rows.prices()
+        good: NDArray[np.bool_] = low > 0
+        good &= low <= np.minimum(opened, close)
+        good &= high >= np.maximum(opened, close)
+        good &= high < np.inf
+        good &= has_volume(volume, 0) & (volume < np.inf)
     return good
 
 

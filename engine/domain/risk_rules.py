@@ -8,6 +8,7 @@ configuration; those without a setting are `trading_state`, `degraded`, `owned`,
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -25,8 +26,9 @@ from engine.domain.model import (
 )
 
 
+@functools.lru_cache(maxsize=256)
 def passes(rule: str, detail: str = "") -> Allowance:
-    """The rule sets no bound."""
+    """The rule sets no bound. Most that pass do so with the same words: those are one value."""
     return Allowance(rule=rule, quantity=None, detail=detail)
 
 
@@ -225,11 +227,13 @@ def _replaces(later: Decimal | None, earlier: Decimal | None) -> bool:
 
 
 def _in_lots(allowance: Allowance, quantity: Decimal, lot: Decimal) -> Allowance:
-    whole = plain(floor_to(quantity, lot))
+    whole = floor_to(quantity, lot)
+    if whole == quantity:
+        return allowance
     detail = allowance.detail
-    if whole == 0 and quantity > 0:
+    if whole == 0:
         detail = f"{detail}; {quantity:f} is less than one lot of {lot:f}"
-    return Allowance(rule=allowance.rule, quantity=whole, detail=detail)
+    return Allowance(rule=allowance.rule, quantity=plain(whole), detail=detail)
 
 
 def _verdict(quantity: Decimal, bound: Allowance, allowances: Sequence[Allowance]) -> Verdict:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from engine.domain.cycle import DroppedSignal
 from engine.domain.model import Action, Position, Signal, Value
@@ -25,8 +25,7 @@ class FilteredSignals(Value, frozen=True, kw_only=True):
     received: int
 
 
-@dataclass(frozen=True)
-class _Context:
+class _Context(NamedTuple):
     """What a signal is judged against; times in epoch milliseconds."""
 
     strategies: frozenset[str]

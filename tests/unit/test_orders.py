@@ -128,6 +128,8 @@ def test_the_frozen_body_is_stable_json_without_exponents() -> None:
 
 def test_the_frozen_body_reads_back_as_the_same_order() -> None:
     assert msgspec.json.decode(freeze(body()), type=OrderBody) == body()
+    named = body(symbol="币安人生/USDT", strategy='a "b"')
+    assert msgspec.json.decode(freeze(named).encode(), type=OrderBody) == named
     market = body(limit_price=None)
     assert "limit_price" not in freeze(market)
     assert msgspec.json.decode(freeze(market), type=OrderBody) == market
