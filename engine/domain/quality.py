@@ -195,8 +195,11 @@ def _good_steps(
     with np.errstate(all="ignore"):
         moved = np.abs(np.diff(rows.close) / rows.close[:-1]) <= limits.max_spike
     steps, length = np.diff(rows.time), timeframe_s * MILLISECONDS
-    good: NDArray[np.bool_] = moved & (steps > 0) & (steps % length == 0)
-    return good if may_lack else good & (steps == length)
+    is_step = steps == length
+    if may_lack and not is_step.all():
+        is_step = (steps > 0) & (steps % length == 0)
+    good: NDArray[np.bool_] = moved & is_step
+    return good
 
 
 def _missing(

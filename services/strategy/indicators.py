@@ -17,12 +17,12 @@ Floats = NDArray[np.float64]
 def atr(candles: Candles, period: int = ATR_PERIOD) -> float:
     """Wilder's average true range at the last candle, in quote currency; NaN when too few."""
     ranges = talib.ATR(candles.high, candles.low, candles.close, period)
-    return float(ranges[-1])
+    return ranges.item(-1)
 
 
 def crossing(difference: Floats) -> int:
     """1 when the last value rose above zero from zero or below, -1 for the reverse, else 0."""
-    before, now = float(difference[-2]), float(difference[-1])
+    before, now = difference.item(-2), difference.item(-1)
     if before <= 0 < now:
         return 1
     if before >= 0 > now:
@@ -51,7 +51,7 @@ def span_of(values: Floats) -> Floats:
 
 def default_stop(candles: Candles, multiple: float) -> float | None:
     """`multiple` ATR(14) below the last close; None where that is no price or cannot be known."""
-    stop = float(candles.close[-1]) - multiple * atr(candles)
+    stop = candles.close.item(-1) - multiple * atr(candles)
     return stop if stop > 0 else None
 
 

@@ -44,7 +44,7 @@ def judge(candles: Candles, _holding: Holding | None, parameters: Macd) -> Opini
     direction = crossing(histogram)
     if direction == 0:
         return None
-    moved = abs(float(histogram[-1] - histogram[-2]))
+    moved = abs(histogram.item(-1) - histogram.item(-2))
     side = "above" if direction > 0 else "below"
     return Opinion(
         action=Action.BUY if direction > 0 else Action.SELL,

@@ -43,7 +43,7 @@ def judge(candles: Candles, _holding: Holding | None, parameters: SmaCross) -> O
     direction = crossing(gap)
     if direction == 0:
         return None
-    moved = abs(float(gap[-1] - gap[-2]))
+    moved = abs(gap.item(-1) - gap.item(-2))
     side = "above" if direction > 0 else "below"
     return Opinion(
         action=Action.BUY if direction > 0 else Action.SELL,
