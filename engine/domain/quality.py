@@ -196,6 +196,7 @@ def _good_steps(
         moved = np.abs(np.diff(rows.close) / rows.close[:-1]) <= limits.max_spike
     steps, length = np.diff(rows.time), timeframe_s * MILLISECONDS
     is_step = steps == length
+    # A remainder for each step is dear, and seldom needed.
     if may_lack and not is_step.all():
         is_step = (steps > 0) & (steps % length == 0)
     good: NDArray[np.bool_] = moved & is_step
